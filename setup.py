@@ -1,0 +1,46 @@
+"""Packaging of glancearchive: reading archives needs few libraries, talking to a Glance needs the `glance` extra's."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "glancearchive" / "version.py").read_text(encoding="utf-8"), re.MULTILINE
+)
+assert VERSION is not None
+
+setup(
+    name="glancearchive",
+    version=VERSION.group(1),
+    description="A portable, verified archive of OpenStack Glance images: dump, carry, verify, load",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["glancearchive", "glancearchive.*"]),
+    package_data={"glancearchive": ["py.typed"]},
+    install_requires=[
+        "blake3>=1.0",
+        "click>=8.1",
+        "keystoneauth1>=5.8",
+        "msgpack>=1.0.5",
+        "numpy>=1.26",
+        "openstacksdk>=4.0",
+        "oslo.utils>=8.0",
+        "zstandard>=0.23",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis>=6.100",
+            "kaitaistruct>=0.10",
+            "mypy>=1.13",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "ruff>=0.8",
+            "types-requests",
+        ],
+    },
+    entry_points={"console_scripts": ["glancearchive = glancearchive.cli:main"]},
+)
