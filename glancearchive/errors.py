@@ -23,6 +23,7 @@
         ├── ConflictError               409
         ├── RefusedError                400, 413, 415 and the other 4xx: the request is final
         ├── UnavailableError            429, 5xx: may succeed later
+        ├── NoDataError                 an image whose data the server lacks or will not give
         └── StreamError                 image data cut short, too long, or not what was announced
 
 Messages are one line: what was being done, to which image and volume, at which
@@ -132,14 +133,16 @@ class ServerError(GlanceArchiveError):
     """A server, or the way to it, failed.
 
     `status` is the HTTP status (0 when none came); `request_id` is the server's
-    ``x-openstack-request-id`` ("" when none came).
+    ``x-openstack-request-id`` ("" when none came); `retry_after` is how many
+    seconds the server asked to be left alone (0 when it did not say).
     """
 
-    def __init__(self, message: str, *, status: int = 0, request_id: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, request_id: str = "", retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.request_id = request_id
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.message} [{self.request_id}]" if self.request_id else self.message
@@ -171,6 +174,10 @@ class RefusedError(ServerError):
 
 class UnavailableError(ServerError):
     """429 or 5xx: the same request may succeed later."""
+
+
+class NoDataError(ServerError):
+    """The server has no data of an image, or will not give them: `message` is fit for `Image.absent`."""
 
 
 class StreamError(ServerError):

@@ -1,0 +1,1 @@
+"""The archive format of ``spec/SPEC.md``: reading, writing, verifying. Knows nothing of Glance."""

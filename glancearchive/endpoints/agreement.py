@@ -1,0 +1,42 @@
+"""Whether the data of two images are the same, by the digests that are known of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from glancearchive.image import Digest, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """`verified` is the digest that settled it, "" for none; `difference` says what differs, "" for nothing."""
+
+    verified: str = ""
+    difference: str = ""
+
+
+def compare_data(here: Image, there: Image, compute: Callable[[str], str] | None) -> Agreement:
+    """Compare the data of image `here` in a Glance with those of `there`, which are the right ones.
+
+    Where the strongest digest of `here` is of an algorithm that `there` has
+    none of, ``compute(algorithm)`` has to find it from the data of `there`.
+    """
+    if here.size is not None and there.size is not None and here.size != there.size:
+        return Agreement(difference=f"{here.size} bytes instead of {there.size}")
+    known = {digest.algorithm: digest for digest in there.digests}
+    for digest in here.digests:
+        expected = known.get(digest.algorithm)
+        if expected is not None and expected != digest:
+            return Agreement(str(expected), f"{digest} instead of {expected}")
+    strongest = next(iter(here.digests), None)
+    if strongest is None:
+        return Agreement()
+    if strongest.algorithm not in known and compute is not None and strongest.algorithm in hashlib.algorithms_available:
+        expected = Digest(strongest.algorithm, compute(strongest.algorithm))
+        if expected != strongest:
+            return Agreement(str(expected), f"{strongest} instead of {expected}")
+        return Agreement(str(strongest))
+    common = next((digest for digest in here.digests if digest.algorithm in known), None)
+    return Agreement(str(common) if common else "")

@@ -1,0 +1,315 @@
+"""How to get at an image service: openstacksdk's configuration, keystoneauth1, TLS and timeouts, known here only.
+
+SERVER is ``host:port``, a URL with or without a path and ``/v2``, the name of a
+cloud in clouds.yaml, or ``envvars`` for the OS_* variables.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from keystoneauth1 import exceptions as ksa_errors
+from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.noauth import NoAuth
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session
+from openstack import exceptions as sdk_errors
+from openstack.config import OpenStackConfig
+
+from glancearchive.endpoints.responses import error_from, server_message
+from glancearchive.errors import (
+    AccessError,
+    ConnectError,
+    NotGlanceError,
+    RefusedError,
+    ServerError,
+    StreamError,
+    UsageError,
+)
+from glancearchive.version import __version__
+
+PIECE = 1 << 20
+"""Bytes that are read from a response at once; urllib3's own default is many times slower."""
+
+_CONNECT = 10.0
+_READ = 60.0
+# While a body is sent, urllib3 keeps the *connect* timeout on the socket; and a store may take long over its answer.
+_BODY_TIMEOUT = (60.0, 600.0)
+_BODY_TOKEN_LIFE = 600  # seconds a token must still be good for when an upload begins
+_AGENT = f"glancearchive/{__version__}"
+
+
+class Body(Protocol):
+    """A request's body that is sent piece by piece with a Content-Length; it must not look like a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes | bytearray | memoryview]: ...
+
+
+class Cloud:
+    """One image service. `label` names its endpoint, normalised, so that equal labels are the same service.
+
+    Usable from several threads at once. Every request has timeouts and is tried once.
+    """
+
+    def __init__(self, session: Session, endpoint: str) -> None:
+        self._session = session
+        self._base = endpoint
+        self.label = f"glance {endpoint}"
+
+    def request(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Send one request and return the response to it, whose status is 2xx.
+
+        `doing` begins every message. With `stream` the body is still to be read, by `pieces`.
+        A token that ran out is renewed, once; this is safe since `body` is bytes.
+        """
+        with _transport(f"{self.label}: {doing}"):
+            response = self._session.request(
+                self._base + path,
+                method,
+                params=dict(params or {}),
+                headers={"Accept": "application/json", **(headers or {})},
+                data=body,
+                stream=stream,
+                timeout=(_CONNECT, _READ),
+                raise_exc=False,
+            )
+        if not 200 <= response.status_code < 300:
+            raise error_from(response, doing)
+        return response
+
+    def send(self, doing: str, path: str, body: Body, headers: Mapping[str, str]) -> None:
+        """PUT `body` once, over a connection of its own, with a token that is good for a while.
+
+        Nothing on the way repeats or redirects it: a body sent twice is a body
+        consumed, and would make an empty image. Exceptions that `body` raises
+        while it is read come through as they are.
+        """
+        with _transport(f"{self.label}: {doing}"):
+            self._freshen_token()
+            with requests.Session() as connection:
+                # A pooled connection may have been closed by the server meanwhile.
+                once = Session(
+                    auth=self._session.auth, session=connection, verify=self._session.verify, cert=self._session.cert
+                )
+                response = once.request(
+                    self._base + path,
+                    "PUT",
+                    headers={"Accept": "application/json", "User-Agent": _AGENT, **headers},
+                    # requests takes an empty body of unknown type for a chunked one.
+                    data=body if len(body) else b"",
+                    timeout=_BODY_TIMEOUT,
+                    raise_exc=False,
+                    allow_reauth=False,
+                    redirect=False,
+                    connect_retries=0,
+                    status_code_retries=0,
+                    log=False,
+                )
+                if not 200 <= response.status_code < 300:
+                    raise error_from(response, doing)
+
+    def pieces(self, response: requests.Response, doing: str) -> Iterator[bytes]:
+        """The body of a streamed response as it is on the wire, in pieces of at most `PIECE` bytes."""
+        try:
+            while piece := response.raw.read(PIECE, decode_content=False):
+                yield piece
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            raise StreamError(f"{doing}: the connection failed: {_root_cause(error)}") from error
+        finally:
+            response.close()
+
+    def forget_token(self) -> None:
+        """Have a new token fetched for the next request, after the server refused the one there is."""
+        self._session.invalidate()
+
+    def _freshen_token(self) -> None:
+        auth = self._session.auth
+        if isinstance(auth, BaseIdentityPlugin) and auth.get_access(self._session).will_expire_soon(_BODY_TOKEN_LIFE):
+            auth.invalidate()
+
+
+def connect(
+    server: str,
+    *,
+    region: str | None = None,
+    interface: str | None = None,
+    cacert: str | None = None,
+    cert: str | None = None,
+    key: str | None = None,
+    insecure: bool = False,
+) -> Cloud:
+    """The image service that `server` names, after one request that shows that it is one.
+
+    `cacert`, `cert` and `key` are file names; `insecure` switches off the check
+    of the server's certificate. Raises `UsageError` for a name that nothing is
+    known of, `ConnectError`, `AccessError` or `NotGlanceError`.
+    """
+    if key and not cert:
+        raise UsageError("a client key needs its certificate")
+    if insecure:
+        warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
+    if endpoint := _as_url(server):
+        verify: bool | str = False if insecure else cacert or True
+        session = _session(NoAuth(), verify, (cert, key) if cert and key else cert)
+    else:
+        options = {"region_name": region, "interface": interface, "cacert": cacert, "cert": cert, "key": key}
+        with _transport(f"looking for the image service of {server!r}"):
+            session, endpoint = _from_config(server, {**options, "insecure": insecure or None})
+    cloud = Cloud(session, endpoint)
+    _probe(cloud)
+    return cloud
+
+
+def _session(auth: BaseAuthPlugin | None, verify: bool | str | None, cert: Any) -> Session:
+    return Session(auth=auth, verify=True if verify is None else verify, cert=cert, timeout=_READ, user_agent=_AGENT)
+
+
+def _as_url(server: str) -> str:
+    """The normalised endpoint when `server` is a URL or ``host:port``, else ""."""
+    if re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(/.*)?", server, re.ASCII):
+        server = f"http://{server}"
+    elif "://" not in server:
+        return ""
+    return _endpoint(server)
+
+
+def _endpoint(url: str) -> str:
+    """`url` as scheme, host, port and prefix, without ``/v2``: what is equal for one and the same service."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not a usable URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url!r} is not a usable URL: expected http://HOST[:PORT] or https://HOST[:PORT]")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise UsageError(f"a URL of a Glance takes no user name, query or fragment: {parts.scheme}://{parts.hostname}/")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
+        host = f"{host}:{port}"
+    path = re.sub(r"/v2(\.\d+)?$", "", parts.path.rstrip("/")).rstrip("/")
+    return f"{parts.scheme}://{host}{path}"
+
+
+def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
+    """A session and the endpoint for the cloud `name` of the user's configuration."""
+    try:
+        config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
+        known = sorted(config.get_cloud_names())
+        if name not in known:
+            if name == "envvars":
+                raise UsageError("'envvars' takes the cloud from OS_* variables, and none are set")
+            among = f"known are: {', '.join(known)}" if known else "no clouds.yaml was found"
+            raise UsageError(f"unknown cloud {name!r}; {among}; a server is given as host:port or as a URL")
+        region = config.get_one(cloud=name, **{key: value for key, value in options.items() if value is not None})
+        verify, cert = region.get_requests_verify_args()
+        session = _session(region.get_session().auth, verify, cert)
+        endpoint = region.get_endpoint("image") or session.get_endpoint(
+            service_type=region.get_service_type("image"),
+            service_name=region.get_service_name("image"),
+            interface=region.get_interface("image"),
+            region_name=region.get_region_name("image"),
+        )
+    except (sdk_errors.ConfigException, ksa_errors.OptionError, ksa_errors.NoMatchingPlugin) as error:
+        raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
+    except (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound):
+        endpoint = None
+    if not endpoint:
+        where = region.get_region_name("image") or "any region"
+        raise NotGlanceError(
+            f"cloud {name!r} offers no image service in {where}, interface {region.get_interface('image')}"
+        )
+    return session, _endpoint(endpoint)
+
+
+def _probe(cloud: Cloud) -> None:
+    """Make sure that a Glance v2 answers and lets us in."""
+    doing = "asking for the list of images"
+    try:
+        response = cloud.request(doing, "GET", "/v2/images", params={"limit": "1"})
+    except AccessError as error:
+        if error.status == 401 and not isinstance(cloud._session.auth, BaseIdentityPlugin):
+            error.message += "; this Glance wants a token: name a cloud of clouds.yaml, or envvars"
+        raise
+    except NotGlanceError:
+        raise
+    except ServerError as error:
+        # Whatever refuses so plain a request, or does not know the path, is something else, or a Glance of v1 days.
+        if error.status in (429, 0) or error.status >= 500:
+            raise
+        raise NotGlanceError(
+            f"no Glance v2 there: {error.message}", status=error.status, request_id=error.request_id
+        ) from error
+    try:
+        listing = response.json()
+    except requests.exceptions.JSONDecodeError:
+        kind = response.headers.get("Content-Type", "of unknown type")
+        raise NotGlanceError(f"no Glance v2 there: {doing}: the answer is {kind}: {server_message(response)}") from None
+    if not isinstance(listing, dict) or not isinstance(listing.get("images"), list):
+        raise NotGlanceError(f"no Glance v2 there: {doing}: the answer holds no list of images")
+
+
+@contextmanager
+def _transport(doing: str) -> Iterator[None]:
+    """Turn what keystoneauth raises, for the request or for the token it needs, into errors of this package."""
+    try:
+        yield
+    except ksa_errors.HttpError as error:
+        raise _from_keystone(error, doing) from error
+    except (ksa_errors.ConnectionError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        cause = _root_cause(error)
+        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
+            raise NotGlanceError(f"{doing}: whatever answers there does not speak HTTP: {_one_line(cause)}") from error
+        raise ConnectError(f"{doing}: {_one_line(cause)}") from error
+    except (ksa_errors.AuthorizationFailure, ksa_errors.AuthPluginException) as error:
+        raise AccessError(f"{doing}: {_one_line(error)}", status=401) from error
+    except ksa_errors.ClientException as error:
+        raise ConnectError(f"{doing}: {_one_line(error)}") from error
+
+
+def _from_keystone(error: ksa_errors.HttpError, doing: str) -> ServerError:
+    """The error for a refusal by Keystone, whose words keystoneauth kept."""
+    if isinstance(error.response, requests.Response):
+        return error_from(error.response, f"{doing}: asking Keystone for a token")
+    return RefusedError(f"{doing}: asking Keystone for a token: {_one_line(error)}", status=int(error.http_status or 0))
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The innermost exception: requests and urllib3 wrap "Connection refused" in five lines of their own."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        inner: Iterable[object] = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
+        # An OSError carries its own number in its arguments, and nothing deeper says more.
+        if isinstance(error, OSError) and error.errno is not None:
+            break
+        error = next((item for item in inner if isinstance(item, BaseException) and id(item) not in seen), error)
+    return error
+
+
+def _one_line(error: BaseException) -> str:
+    """What an exception says, for an operator."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, requests.RequestException):
+        text = error.strerror
+    return " ".join(text.split()) or type(error).__name__

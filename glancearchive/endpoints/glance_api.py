@@ -1,0 +1,255 @@
+"""The calls of Glance's API v2 that a transfer needs, one method each, over raw JSON.
+
+openstacksdk's image objects are not used, since they are lossy ("04" becomes 4,
+"yes" becomes True). Every call but the transfer of data is repeatable, and is
+repeated with `Patience` while the server is in trouble.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from glancearchive.endpoints.cloud import Body, Cloud
+from glancearchive.endpoints.retry import Patience
+from glancearchive.errors import NoDataError, NotFoundError, NotGlanceError, RefusedError, StreamError
+
+Json = dict[str, Any]
+
+PAGE = 1000
+"""Images asked for at once: the most that a default Glance gives."""
+
+_PATCH_TYPE = "application/openstack-images-v2.1-json-patch"
+_LOST_MARKERS = 50  # images deleted under our feet during one listing, before it is given up
+
+# Each is tried when the server refuses the one before: Glance since Stein, since Ocata, and older.
+_VIEWS: tuple[tuple[Mapping[str, str], ...], ...] = (
+    ({"sort": "created_at:asc,id:asc", "visibility": "all", "member_status": "all"},),
+    (
+        {"sort": "created_at:asc,id:asc", "member_status": "all"},
+        {"sort": "created_at:asc,id:asc", "member_status": "all", "visibility": "community"},
+    ),
+    ({},),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """The data of an image as they arrive.
+
+    `start` is the byte of the image that `pieces` begin with, whatever was
+    asked for; `total` is the size of the whole image as this answer announces
+    it, None when it does not.
+    """
+
+    start: int
+    total: int | None
+    pieces: Iterator[bytes]
+    response: requests.Response
+
+    def close(self) -> None:
+        self.response.close()
+
+
+class GlanceApi:
+    """A thin client. Errors are those of `Cloud.request`; usable from several threads at once."""
+
+    def __init__(self, cloud: Cloud, patience: Patience | None = None) -> None:
+        self.cloud = cloud
+        self.patience = patience or Patience()
+        self.label = cloud.label
+
+    def images(self) -> Iterator[Json]:
+        """Every image the caller may see, hidden ones and all pages included, once each, oldest first.
+
+        Images that are created or deleted meanwhile may or may not be among them; no other is missed.
+        """
+        seen: set[str] = set()
+        for views in _VIEWS:
+            # Only as a second listing: to a Glance older than Rocky "os_hidden" is a property that no image has.
+            hidden = [{**view, "os_hidden": "true"} for view in views]
+            try:
+                listings = [self._listing(view) for view in (*views, *hidden)]
+                for image in heapq.merge(*listings, key=lambda image: (str(image.get("created_at")), str(image["id"]))):
+                    if image["id"] not in seen:
+                        seen.add(image["id"])
+                        yield image
+                return
+            except RefusedError:
+                if seen or views is _VIEWS[-1]:
+                    raise
+
+    def _listing(self, query: Mapping[str, str]) -> Iterator[Json]:
+        """The images of one query. The marker is our own: the server's "next" link loses repeated parameters."""
+        trail: list[str] = []  # candidates for the marker: an image may be deleted while we turn the page
+        lost = 0
+        seen: set[str] = set()
+        while True:
+            params = {**query, "limit": str(PAGE), **({"marker": trail[-1]} if trail else {})}
+            try:
+                page = self._json("listing images", "GET", "/v2/images", params=params)
+            except (RefusedError, NotFoundError):
+                lost += 1
+                if not trail or lost > _LOST_MARKERS:
+                    raise
+                trail.pop()
+                continue
+            images = page.get("images")
+            if not isinstance(images, list):
+                raise NotGlanceError("listing images: the answer holds no list of images")
+            fresh = [image for image in images if image["id"] not in seen]
+            yield from fresh
+            seen.update(image["id"] for image in fresh)
+            if not fresh or not (page.get("next") or len(images) >= PAGE):
+                return
+            trail = [*trail, *(image["id"] for image in images)][-PAGE:]
+
+    def get(self, image_id: str) -> Json:
+        """The image's metadata."""
+        return self._json(f"looking up image {image_id}", "GET", f"/v2/images/{image_id}")
+
+    def find(self, image_id: str) -> Json | None:
+        """The image's metadata, None when there is no such image, or none that the caller may see."""
+        try:
+            return self.get(image_id)
+        except NotFoundError:
+            return None
+
+    def members(self, image_id: str) -> list[Json]:
+        """Who a shared image is shared with, as far as the caller may know. Other images have none: 403."""
+        answer = self._json(f"listing the members of image {image_id}", "GET", f"/v2/images/{image_id}/members")
+        return list(answer.get("members", ()))
+
+    def download(self, image_id: str, offset: int = 0) -> Download:
+        """Begin to read the image's data, once; from `offset` on if the server will, see `Download.start`.
+
+        A store that cannot serve ranges answers 400 (`RefusedError`).
+        Raises `NoDataError` when the server says that the data are missing.
+        """
+        doing = f"reading image {image_id} from byte {offset}"
+        # A compressed transfer would change the bytes that are counted and hashed.
+        headers = {"Accept": "application/octet-stream, application/json;q=0.9", "Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        response = self.cloud.request(doing, "GET", f"/v2/images/{image_id}/file", headers=headers, stream=True)
+        if response.status_code == 204:
+            response.close()
+            raise NoDataError(
+                f"{doing}: 204: the server has lost the data of this image",
+                status=204,
+                request_id=response.headers.get("x-openstack-request-id", ""),
+            )
+        try:
+            start, total = _extent(response, doing)
+        except StreamError:
+            response.close()
+            raise
+        return Download(start, total, self.cloud.pieces(response, doing), response)
+
+    def create(self, body: Mapping[str, Any]) -> Json:
+        """Create an image without data. 409: the id is taken, visibly or not, or was once."""
+        return self._json(f"creating image {body.get('id', '')}", "POST", "/v2/images", body)
+
+    def upload(self, image_id: str, body: Body) -> None:
+        """Upload `body` as the image's data, once. See `Cloud.send`; never chunked, the size is declared."""
+        headers = {"Content-Type": "application/octet-stream", "x-openstack-image-size": str(len(body))}
+        self.cloud.send(f"uploading image {image_id}", f"/v2/images/{image_id}/file", body, headers)
+
+    def patch(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> Json:
+        """Change metadata: all of `operations`, or none."""
+        doing = f"updating image {image_id}"
+        return self._json(doing, "PATCH", f"/v2/images/{image_id}", list(operations), kind=_PATCH_TYPE)
+
+    def add_member(self, image_id: str, project: str) -> None:
+        self._json(
+            f"sharing image {image_id} with {project}", "POST", f"/v2/images/{image_id}/members", {"member": project}
+        )
+
+    def set_member_status(self, image_id: str, project: str, status: str) -> None:
+        """Only the member itself or an admin may."""
+        doing = f"setting the membership of {project} in image {image_id} to {status}"
+        self._json(doing, "PUT", f"/v2/images/{image_id}/members/{project}", {"status": status})
+
+    def remove_member(self, image_id: str, project: str) -> None:
+        self._call(
+            f"ending the sharing of image {image_id} with {project}",
+            "DELETE",
+            f"/v2/images/{image_id}/members/{project}",
+        )
+
+    def deactivate(self, image_id: str) -> None:
+        """Stop anybody but admins from reading the image's data."""
+        self._call(f"deactivating image {image_id}", "POST", f"/v2/images/{image_id}/actions/deactivate")
+
+    def delete(self, image_id: str) -> None:
+        """Delete the image. Its id cannot be used again until the operator purges the database."""
+        self._call(f"deleting image {image_id}", "DELETE", f"/v2/images/{image_id}")
+
+    def schema(self) -> Json:
+        """The JSON schema of an image at this server: its fields, and the formats it takes."""
+        return self._json("asking for the schema of images", "GET", "/v2/schemas/image")
+
+    def usage(self) -> Json:
+        """Quotas and what is used of them. 404 before Yoga."""
+        return self._json("asking for quotas", "GET", "/v2/info/usage")
+
+    def _json(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        kind: str = "application/json",
+    ) -> Json:
+        response = self._call(doing, method, path, body, params=params, kind=kind)
+        try:
+            answer = response.json()
+        except requests.exceptions.JSONDecodeError:
+            raise NotGlanceError(f"{doing}: the answer is no JSON", status=response.status_code) from None
+        if not isinstance(answer, dict):
+            raise NotGlanceError(f"{doing}: the answer is no JSON object", status=response.status_code)
+        return answer
+
+    def _call(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        kind: str = "application/json",
+    ) -> requests.Response:
+        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        headers = {} if body is None else {"Content-Type": kind}
+        return self.patience.run(
+            lambda: self.cloud.request(doing, method, path, params=params, headers=headers, body=data)
+        )
+
+
+def _extent(response: requests.Response, doing: str) -> tuple[int, int | None]:
+    """Where the data of `response` begin in the image and how long the image is; the status line alone proves nothing.
+
+    Some servers send the whole image under a 206: then its Content-Length gives it away, or nothing but the data do.
+    """
+    text = response.headers.get("Content-Length", "")
+    length = int(text) if text.isdecimal() else None
+    if response.status_code != 206:
+        return 0, length
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
+    if not found:
+        raise StreamError(f"{doing}: 206 without a usable Content-Range", status=206)
+    begin, last, total = map(int, found.groups())
+    if length in (None, last - begin + 1) and last + 1 == total:
+        return begin, total
+    if length == total:
+        return 0, total
+    raise StreamError(f"{doing}: 206 with bytes {begin}-{last} of {total} in a body of {length} bytes", status=206)

@@ -1,0 +1,118 @@
+"""Bringing the metadata of one image in a Glance into line, and saying what the Glance would not take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from glancearchive.endpoints import policy
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.errors import AccessError, ConflictError, NotFoundError, RefusedError, ServerError
+from glancearchive.image import Image
+
+_REFUSALS = (AccessError, ConflictError, NotFoundError, RefusedError)
+
+_TOO_MANY = 413
+
+
+class Metadata:
+    """Applies the metadata of `image`; `dropped` gets one line for each field that was refused."""
+
+    def __init__(self, api: GlanceApi, image: Image, dropped: list[str]) -> None:
+        self._api = api
+        self._image = image
+        self._dropped = dropped
+
+    def apply(self, current: Mapping[str, Any]) -> None:
+        """Turn the `current` metadata at the target into those of the image, members included; the mark goes last."""
+        if self._image.metadata.get("status") == "deactivated" and current.get("status") == "active":
+            self._attempt("status deactivated", lambda: self._api.deactivate(self._image.id))
+        refused = self._patch(policy.final_patch(current, self._image))
+        self._share()
+        marked = policy.MARK in current
+        if marked:
+            refused = self._unmark(refused)
+        for operation, error in refused:
+            self._drop(policy.field_of(operation), error)
+
+    def _patch(self, operations: list[policy.Patch]) -> list[tuple[policy.Patch, ServerError]]:
+        """Apply as many operations as the server takes; the rest come back, each with its refusal.
+
+        A patch is all or nothing, so that a refused one is tried by halves.
+        """
+        if not operations:
+            return []
+        try:
+            self._api.patch(self._image.id, operations)
+        except _REFUSALS as error:
+            _not_unauthorized(error)
+            if len(operations) == 1:
+                return [(operations[0], error)]
+            middle = len(operations) // 2
+            return self._patch(operations[:middle]) + self._patch(operations[middle:])
+        return []
+
+    def _unmark(self, refused: list[tuple[policy.Patch, ServerError]]) -> list[tuple[policy.Patch, ServerError]]:
+        """Remove the mark, which frees the place of a property that was one too many for a quota."""
+        waiting = [operation for operation, error in refused if error.status == _TOO_MANY][:1]
+        if waiting:
+            try:
+                self._api.patch(self._image.id, [policy.REMOVE_MARK, *waiting])
+            except _REFUSALS as error:
+                _not_unauthorized(error)
+            else:
+                return [(operation, error) for operation, error in refused if operation not in waiting]
+        with suppress(ConflictError):  # another load of the same image was quicker
+            self._api.patch(self._image.id, [policy.REMOVE_MARK])
+        return refused
+
+    def _share(self) -> None:
+        """Bring the members into line; Glance has members on shared images only."""
+        if self._image.metadata.get("visibility") != "shared":
+            return
+        wanted = {str(member["member_id"]): member.get("status", "pending") for member in self._image.members}
+        try:
+            current = {str(member["member_id"]): member.get("status") for member in self._api.members(self._image.id)}
+        except _REFUSALS as error:
+            _not_unauthorized(error)
+            if wanted:
+                self._drop("members", error)
+            return
+        for project in sorted(current.keys() - wanted.keys()):
+            self._attempt(f"member {project}", lambda project=project: self._api.remove_member(self._image.id, project))
+        for project, status in sorted(wanted.items()):
+            if project not in current and not self._add_member(project):
+                continue
+            if current.get(project, "pending") != status:
+                self._attempt(
+                    f"member {project} {status}",
+                    lambda project=project, status=status: self._api.set_member_status(self._image.id, project, status),
+                )
+
+    def _add_member(self, project: str) -> bool:
+        try:
+            self._api.add_member(self._image.id, project)
+        except ConflictError:
+            return True
+        except _REFUSALS as error:
+            _not_unauthorized(error)
+            self._drop(f"member {project}", error)
+            return False
+        return True
+
+    def _attempt(self, field: str, action: Any) -> None:
+        try:
+            action()
+        except _REFUSALS as error:
+            _not_unauthorized(error)
+            self._drop(field, error)
+
+    def _drop(self, field: str, error: ServerError) -> None:
+        self._dropped.append(f"{field}: refused: {error}")
+
+
+def _not_unauthorized(error: ServerError) -> None:
+    """A missing or outdated login concerns all images, and is no refusal of a field."""
+    if error.status == 401:
+        raise error

@@ -1,0 +1,175 @@
+"""A Glance as the place where images come from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+
+from glancearchive.endpoints.glance_api import Download, GlanceApi, Json
+from glancearchive.errors import (
+    AccessError,
+    ConnectError,
+    NoDataError,
+    NotFoundError,
+    RefusedError,
+    ServerError,
+    StreamError,
+    UnavailableError,
+)
+from glancearchive.image import Buffer, Image
+
+log = logging.getLogger("glancearchive")
+
+_OVERLAP = 1 << 16  # bytes fetched again after an interruption, to see that the continuation fits
+
+
+class GlanceSource:
+    """The images of a Glance; implements `glancearchive.image.Source`."""
+
+    def __init__(self, api: GlanceApi) -> None:
+        self._api = api
+        self.label = api.label
+
+    def images(self) -> Iterator[Image]:
+        """Every image the caller may see, with the members of shared ones as far as the caller may see these."""
+        for metadata in self._api.images():
+            members: list[Json] = []
+            if metadata.get("visibility") == "shared":
+                try:
+                    members = self._api.members(metadata["id"])
+                except NotFoundError:
+                    pass  # deleted meanwhile, or not for us to know
+                except AccessError as error:
+                    if error.status == 401:
+                        raise
+            yield Image(metadata, members, absence(metadata))
+
+    def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
+        """The data of `image` from byte `offset` on; digests are for the caller to check.
+
+        A cut connection or a server in trouble is waited for, and reading goes
+        on at the byte it had, by a range where the store serves ranges, else from
+        the start. Raises `NoDataError` when there is nothing to be had, `StreamError`
+        for data that are not what was announced, `ConnectError` or `UnavailableError`
+        when patience ends.
+        """
+        reading = _Reading(self._api, image, offset)
+        failures = 0
+        while not reading.finished:
+            position = reading.position
+            try:
+                yield from reading.attempt()
+            except _InterruptedError as interruption:
+                failures = 1 if reading.position > position else failures + 1
+                self._api.patience.pause(failures, interruption.error)
+
+
+def absence(metadata: Json) -> str:
+    """Why an image with this metadata has no data to read, "" when it should have some."""
+    status = metadata.get("status")
+    if status not in ("active", "deactivated"):
+        return str(status)
+    if not metadata.get("size") and "block_device_mapping" in metadata:
+        return "volume-backed: its data are the volume snapshots in block_device_mapping"
+    return ""
+
+
+class _InterruptedError(Exception):
+    """An attempt that failed in a way that another may not."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Reading:
+    """One image being read; knows how far it came, over as many attempts as it takes."""
+
+    def __init__(self, api: GlanceApi, image: Image, offset: int) -> None:
+        self._api = api
+        self._image = image
+        self._ranges = True
+        self._tail = b""  # what was last handed out
+        self.position = offset
+        self.finished = image.size is not None and offset == image.size
+
+    def attempt(self) -> Iterator[Buffer]:
+        """Read on from `position` to the end, raising `_InterruptedError` where that fails for now."""
+        try:
+            download = self._open()
+        except (ConnectError, UnavailableError) as error:
+            raise _InterruptedError(error) from error
+        with closing(download):
+            yield from self._continue(download)
+
+    def _open(self) -> Download:
+        begin = self.position - len(self._tail) if self._ranges else 0
+        try:
+            if begin:
+                try:
+                    return self._api.download(self._image.id, begin)
+                except (RefusedError, StreamError) as error:
+                    log.info("%s; reading image %s from its start instead", error, self._image)
+                    self._ranges = False
+            return self._api.download(self._image.id, 0)
+        except AccessError as error:
+            if error.status == 401:
+                raise
+            raise self._no_data(error) from error
+        except (NotFoundError, RefusedError) as error:
+            raise self._no_data(error) from error
+
+    def _no_data(self, error: ServerError) -> NoDataError:
+        return NoDataError(error.message, status=error.status, request_id=error.request_id)
+
+    def _continue(self, download: Download) -> Iterator[Buffer]:
+        size = self._image.size
+        if size is not None and download.total not in (None, size):
+            raise self._error(f"the server announces {download.total} bytes, its record says {size}")
+        if size is None:
+            size = download.total
+        at = download.start
+        if at > self.position:
+            raise self._error(f"the server sent data from byte {at}")
+        again = bytearray()
+        pieces = iter(download.pieces)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except StreamError as error:
+                raise _InterruptedError(error) from error
+            if piece is None:
+                break
+            view = memoryview(piece)
+            if at < self.position:
+                known = view[: self.position - at]
+                again += known[max(0, self.position - len(self._tail) - at) :]
+                at += len(known)
+                view = view[len(known) :]
+                if at == self.position:
+                    self._check_fit(bytes(again), ranged=download.start > 0)
+            if not view:
+                continue
+            at += len(view)
+            if size is not None and at > size:
+                raise self._error(f"the server sent more than the {size} bytes it should")
+            self.position = at
+            self._tail = bytes(view[-_OVERLAP:]) if len(view) >= _OVERLAP else (self._tail + view)[-_OVERLAP:]
+            yield view
+        if at < self.position or (size is not None and at < size):
+            raise _InterruptedError(self._error(f"the data ended at byte {at} of {size}"))
+        self.finished = True
+
+    def _check_fit(self, again: bytes, *, ranged: bool) -> None:
+        if again == self._tail:
+            return
+        error = self._error("the data sent again are not those sent before")
+        if not ranged:
+            raise error
+        # Some servers send the whole image under a 206 that promises its end.
+        self._ranges = False
+        raise _InterruptedError(error)
+
+    def _error(self, what: str) -> StreamError:
+        return StreamError(f"reading image {self._image} at byte {self.position}: {what}")

@@ -1,0 +1,80 @@
+"""The data of one image on their way into a Glance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from glancearchive.errors import GlanceArchiveError, StreamError
+from glancearchive.image import Buffer, Image, Progress, Source
+
+
+class SourceError(Exception):
+    """`error` came from the source, not from the Glance that we were talking to."""
+
+    def __init__(self, error: GlanceArchiveError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Payload:
+    """The data of `image`, to be read from `source` as often as it takes, always exactly `size` bytes.
+
+    Whatever the source raises comes out as `SourceError`. `progress` is told of
+    each byte once, also when it had to be sent again.
+    """
+
+    def __init__(self, image: Image, source: Source, progress: Progress, *, empty: bool = False) -> None:
+        self._image = image
+        self._source = source
+        self._progress = progress
+        self._empty = empty
+        self._reported = 0
+        self.size = 0 if empty else self._measure()
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Buffer]:
+        """The pieces of one upload. Fails before the end rather than let a wrong number of bytes be complete."""
+        done = 0
+        for piece in self._read():
+            done += len(piece)
+            if done > self.size:
+                break
+            if done > self._reported:
+                self._progress.advance(self._image, done - self._reported)
+                self._reported = done
+            yield piece
+        if done != self.size:
+            raise SourceError(
+                StreamError(f"{self._source.label} gave {done} bytes of image {self._image}: {self.size}")
+            )
+
+    def head(self, length: int) -> bytes:
+        """The first `length` bytes, or all there are."""
+        head = bytearray()
+        for piece in self._read():
+            head += piece[: length - len(head)]
+            if len(head) == length:
+                break
+        return bytes(head)
+
+    def digest(self, algorithm: str) -> str:
+        """The data's digest in hex."""
+        found = hashlib.new(algorithm, usedforsecurity=False)
+        for piece in self._read():
+            found.update(piece)
+        return found.hexdigest()
+
+    def _measure(self) -> int:
+        """Its size; where Glance had not recorded any, the data have to be counted, since an upload declares it."""
+        return sum(len(piece) for piece in self._read()) if self._image.size is None else self._image.size
+
+    def _read(self) -> Iterator[Buffer]:
+        if self._empty:
+            return
+        try:
+            yield from self._source.read(self._image)
+        except GlanceArchiveError as error:
+            raise SourceError(error) from error

@@ -1,0 +1,58 @@
+"""What a Glance will say of an image's format, before it is uploaded: a refusal afterwards costs the image its id.
+
+Follows ``ImageProxy.set_data`` in Glance 33's ``glance/location.py``, with the
+same inspectors. Older servers do not look at all, and some are configured not
+to, so that a refusal found here is likely, not certain.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from oslo_utils.imageutils import format_inspector
+
+HEAD = 1 << 20
+"""Bytes from an image's start that decide: the farthest signature, ISO 9660's, ends at 34 KiB."""
+
+# They log every finding as well, as warnings and errors, and we report it ourselves.
+logging.getLogger(format_inspector.__name__).addHandler(logging.NullHandler())
+logging.getLogger(format_inspector.__name__).propagate = False
+
+
+def refusal(disk_format: str, container_format: str, head: bytes, *, whole: bool) -> str:
+    """Why a Glance would refuse data that begin with `head`, "" when nothing speaks against them.
+
+    `whole` says that `head` is all of the image.
+    """
+    if container_format != "bare":
+        return ""
+    inspected = format_inspector.InspectWrapper(io.BytesIO(head))
+    inspected.read(len(head))
+    inspected.close()
+    matches = {str(inspector): inspector for inspector in inspected.formats or ()}
+    if matches.keys() == {"iso", "gpt"}:
+        del matches["gpt"]
+    if len(matches) != 1:
+        return f"its data look like {' and '.join(sorted(matches))} at once"
+    [(found, inspector)] = matches.items()
+    unknown_to_glance = found == "raw" and disk_format not in format_inspector.ALL_FORMATS
+    if found != disk_format and disk_format != "raw" and not unknown_to_glance:
+        return f"its disk_format is {disk_format}, and its data look like {found}"
+    if not whole and not inspector.complete:
+        return ""  # what is to be checked comes later in the image
+    try:
+        inspector.safety_check()
+    except format_inspector.SafetyCheckFailed as error:
+        failures = {name: failure for name, failure in error.failures.items() if not _pardoned(name, disk_format)}
+        if failures or found != "gpt":
+            reasons = "; ".join(f"{name}: {failure}" for name, failure in sorted(error.failures.items()))
+            return f"its data look like {found} and fail the safety check ({reasons})"
+    except format_inspector.ImageFormatError as error:
+        return str(error)
+    return ""
+
+
+def _pardoned(check: str, disk_format: str) -> bool:
+    """Kernels and ramdisks may begin like a disk with a broken partition table."""
+    return check == "mbr" and disk_format in ("aki", "ari")

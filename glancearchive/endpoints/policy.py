@@ -1,0 +1,216 @@
+"""What a load does with each field of an image's metadata, and why: one table, and pure functions over it.
+
+A load has two phases. The image is created private, unprotected and marked as
+ours, with only what an upload needs; everything else follows once the data in
+the Glance are known to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Any
+
+from glancearchive.image import Image
+
+MARK = "glancearchive_transfer"
+"""The property that says that an image is being loaded by us, and what it is to become."""
+
+Patch = dict[str, Any]
+"""One operation of ``application/openstack-images-v2.1-json-patch``."""
+
+
+class Treatment(Enum):
+    """What becomes of a field."""
+
+    CREATE = "sent when the image is created"
+    FINAL = "sent once the data were verified"
+    NEUTRALISED = "sent with another value, and reported"
+    NEVER = "never sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The first rule whose pattern matches a field's name decides. `default` is what a missing field means."""
+
+    pattern: str
+    treatment: Treatment
+    why: str
+    default: Any = None
+    custom: bool = False  # a free-form string property, not one of Glance's own attributes
+
+
+TABLE: tuple[Rule, ...] = (
+    Rule("id", Treatment.CREATE, "the same image keeps its id"),
+    Rule("name", Treatment.CREATE, "an operator has to recognise a half-loaded image"),
+    Rule("disk_format", Treatment.CREATE, "an upload without it is refused, and it is fixed afterwards"),
+    Rule("container_format", Treatment.CREATE, "an upload without it is refused, and it is fixed afterwards"),
+    Rule("min_disk", Treatment.CREATE, "a plain number", default=0),
+    Rule("min_ram", Treatment.CREATE, "a plain number", default=0),
+    Rule("tags", Treatment.FINAL, "quotas may refuse some, which must not stop the data", default=()),
+    Rule("owner", Treatment.FINAL, "only an admin may give an image away; ours until it is verified"),
+    Rule("protected", Treatment.FINAL, "a protected image with wrong data could not be deleted", default=False),
+    Rule("os_hidden", Treatment.FINAL, "unknown to old servers", default=False),
+    Rule("visibility", Treatment.FINAL, "nobody else may boot an unverified image", default="private"),
+    Rule("status", Treatment.NEVER, "Glance's own; a deactivated image is deactivated by its own call"),
+    Rule("size", Treatment.NEVER, "Glance counts it; compared after the upload"),
+    Rule("virtual_size", Treatment.NEVER, "Glance works it out from the data"),
+    Rule("checksum", Treatment.NEVER, "Glance computes it; compared after the upload"),
+    Rule("os_hash_*", Treatment.NEVER, "Glance computes it, and would store ours as a property that shadows its own"),
+    Rule("created_at", Treatment.NEVER, "read-only: the time at the target"),
+    Rule("updated_at", Treatment.NEVER, "read-only: the time at the target"),
+    Rule("deleted", Treatment.NEVER, "reserved"),
+    Rule("deleted_at", Treatment.NEVER, "reserved"),
+    Rule("self", Treatment.NEVER, "a link within the source"),
+    Rule("file", Treatment.NEVER, "a link within the source"),
+    Rule("schema", Treatment.NEVER, "a link within the source"),
+    Rule("stores", Treatment.NEVER, "names stores of the source"),
+    Rule("direct_url", Treatment.NEVER, "points into the source's store, and may hold credentials"),
+    Rule("location", Treatment.NEVER, "reserved; points into the source's store, and may hold credentials"),
+    Rule("locations", Treatment.NEVER, "points into the source's store, and may hold credentials"),
+    Rule("os_glance_*", Treatment.NEVER, "Glance's own namespace, which it refuses from clients"),
+    Rule(MARK, Treatment.NEVER, "our own mark"),
+    Rule(
+        "cinder_encryption_key_deletion_policy",
+        Treatment.NEUTRALISED,
+        "deleting the copy would delete the key that the original still needs",
+        custom=True,
+    ),
+    Rule("img_signature*", Treatment.FINAL, "an upload under a signature fails where its certificate is", custom=True),
+    Rule("*", Treatment.FINAL, "any other property; refused ones are dropped one by one", custom=True),
+)
+
+_KEY_POLICY = "cinder_encryption_key_deletion_policy"
+_BASE_ORDER = tuple(rule.pattern for rule in TABLE if not rule.custom)
+
+
+def rule_for(field: str) -> Rule:
+    """The rule that decides about `field`."""
+    return next(rule for rule in TABLE if fnmatchcase(field, rule.pattern))
+
+
+def mark_for(image: Image, *, with_data: bool = True) -> str:
+    """The value of `MARK` on an image that is to become `image`: its id and what identifies its data.
+
+    The id is in it because Nova copies properties to snapshots, which are not ours.
+    """
+    if not with_data:
+        return f"{image.id} no-data"
+    return f"{image.id} {image.digests[0] if image.digests else f'size:{image.size}'}"
+
+
+def creation_body(image: Image, mark: str, *, bare: bool = False) -> dict[str, Any]:
+    """The JSON to create `image` with; `bare` leaves out all that a target might refuse and can do without."""
+    needed = ("id", "disk_format", "container_format")
+    body = {
+        field: value
+        for field, value in image.metadata.items()
+        if rule_for(field).treatment is Treatment.CREATE and value is not None and (not bare or field in needed)
+    }
+    return {**body, "visibility": "private", "protected": False, MARK: mark}
+
+
+def wanted(image: Image) -> dict[str, Any]:
+    """The metadata that the target's image shall have, without what cannot be sent."""
+    found: dict[str, Any] = {}
+    for field, value in image.metadata.items():
+        rule = rule_for(field)
+        if rule.treatment is Treatment.NEVER or (rule.custom and not isinstance(value, str)):
+            continue
+        if field == "owner" and value is None:
+            continue
+        found[field] = _neutralised(field, value)
+    return found
+
+
+def reports(image: Image) -> list[str]:
+    """One line for each property that is not carried over as it is, whatever the target says to it."""
+    lines = []
+    for field, value in sorted(image.metadata.items()):
+        rule = rule_for(field)
+        if rule.custom and not isinstance(value, str):
+            lines.append(f"{field}: dropped, since Glance takes strings only and this is {type(value).__name__}")
+        elif _neutralised(field, value) != value:
+            lines.append(f"{field}: set to {_neutralised(field, value)!r} instead of {value!r}: {rule.why}")
+    return lines
+
+
+def final_patch(current: Mapping[str, Any], image: Image) -> list[Patch]:
+    """What turns the target's `current` metadata into the wanted ones; visibility comes last, the mark stays."""
+    target = wanted(image)
+    patch: list[Patch] = [{"op": "remove", "path": _pointer(field)} for field in _extras(current, target)]
+    for field in sorted(target, key=_order):
+        rule = rule_for(field)
+        if not _same(rule, current.get(field), target[field]):
+            # "add" also replaces a property, so that a repeated patch does no harm.
+            operation = "add" if rule.custom else "replace"
+            patch.append({"op": operation, "path": _pointer(field), "value": target[field]})
+    return patch
+
+
+def differences(current: Mapping[str, Any], image: Image) -> list[str]:
+    """One line per field in which the target's `current` metadata differ from the wanted ones."""
+    target = wanted(image)
+    lines = []
+    for field in sorted({*target, *_extras(current, target)}):
+        if field not in target:
+            lines.append(f"{field}: target has {current[field]!r}, source has none")
+        elif not _same(rule_for(field), current.get(field), target[field]):
+            here = repr(current[field]) if field in current else "none"
+            lines.append(f"{field}: target has {here}, source has {target[field]!r}")
+    states = current.get("status"), image.metadata.get("status")
+    if "deactivated" in states and states[0] != states[1] and not image.absent:
+        lines.append(f"status: target has {states[0]!r}, source has {states[1]!r}")
+    return lines
+
+
+def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> list[str]:
+    """One line per project whose membership differs; only shared images have members."""
+    if image.metadata.get("visibility") != "shared":
+        return []
+    here = {str(member["member_id"]): member.get("status") for member in current}
+    there = {str(member["member_id"]): member.get("status") for member in image.members}
+    return [
+        f"member {project}: target has {here.get(project, 'none')}, source has {there.get(project, 'none')}"
+        for project in sorted({*here, *there})
+        if here.get(project) != there.get(project)
+    ]
+
+
+def field_of(operation: Patch) -> str:
+    """The field that a patch operation is about."""
+    return str(operation["path"])[1:].replace("~1", "/").replace("~0", "~")
+
+
+REMOVE_MARK: Patch = {"op": "remove", "path": f"/{MARK}"}
+"""The very last operation of a load."""
+
+
+def _extras(current: Mapping[str, Any], target: Mapping[str, Any]) -> list[str]:
+    """Properties that only the target has; what is not a string is no property, but an attribute of a newer Glance."""
+    return sorted(
+        field
+        for field, value in current.items()
+        if field not in target and isinstance(value, str) and rule_for(field).custom
+    )
+
+
+def _neutralised(field: str, value: Any) -> Any:
+    return "do_not_delete" if field == _KEY_POLICY and value == "on_image_deletion" else value
+
+
+def _same(rule: Rule, here: Any, there: Any) -> bool:
+    if rule.pattern == "tags":
+        return set(here or ()) == set(there or ())
+    return bool((rule.default if here is None else here) == (rule.default if there is None else there))
+
+
+def _order(field: str) -> tuple[int, str]:
+    """Properties first, then Glance's own fields in the order of the table, visibility last of all."""
+    return (_BASE_ORDER.index(field) + 1 if field in _BASE_ORDER else 0, field)
+
+
+def _pointer(field: str) -> str:
+    return "/" + field.replace("~", "~0").replace("/", "~1")

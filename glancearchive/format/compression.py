@@ -1,0 +1,97 @@
+"""zstd payloads (SPEC section 4). The one module that imports zstandard."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import zstandard
+
+MAX_WINDOW = 1 << 27
+_FRAME_MAGIC = b"\x28\xb5\x2f\xfd"
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How hard to compress: a zstd level, the frame size in bytes, and whether to match over long distances."""
+
+    name: str
+    zstd: int
+    frame_size: int
+    long_distance: bool = False
+
+
+LEVELS = {
+    level.name: level
+    for level in (
+        Level("fast", 1, 4 << 20),
+        Level("default", 3, 4 << 20),
+        Level("small", 6, 4 << 20),
+        Level("smallest", 9, 16 << 20, long_distance=True),
+    )
+}
+
+
+def max_stored_size(raw_size: int) -> int:
+    """The most bytes that a payload of `raw_size` bytes may take when stored (SPEC section 8)."""
+    return raw_size + raw_size // 256 + 128
+
+
+def compress(raw: bytes | bytearray | memoryview, level: Level) -> bytes:
+    """One zstd frame with content size and checksum. Releases the GIL; safe in several threads."""
+    compressors: dict[str, zstandard.ZstdCompressor] | None = getattr(_local, "compressors", None)
+    if compressors is None:
+        compressors = _local.compressors = {}
+    compressor = compressors.get(level.name)
+    if compressor is None:
+        if level.long_distance:
+            # A window as large as the frame: stock zstd decompresses up to 2^27.
+            parameters = zstandard.ZstdCompressionParameters.from_level(
+                level.zstd,
+                window_log=24,
+                enable_ldm=True,
+                write_checksum=True,
+                write_content_size=True,
+                write_dict_id=False,
+            )
+            compressor = zstandard.ZstdCompressor(compression_params=parameters)
+        else:
+            compressor = zstandard.ZstdCompressor(
+                level=level.zstd, write_checksum=True, write_content_size=True, write_dict_id=False
+            )
+        compressors[level.name] = compressor
+    return compressor.compress(raw)
+
+
+def decompress(stored: bytes | memoryview, raw_size: int) -> bytes:
+    """The `raw_size` bytes in `stored`. Raises ValueError unless `stored` is one payload as the specification wants it.
+
+    `raw_size` must have been checked against its limit: that many bytes are allocated.
+    """
+    if bytes(stored[:4]) != _FRAME_MAGIC:
+        raise ValueError("the payload is not a zstd frame")
+    try:
+        parameters = zstandard.get_frame_parameters(stored)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"zstd frame header: {error}") from None
+    if parameters.content_size == zstandard.CONTENTSIZE_UNKNOWN:
+        raise ValueError("the zstd frame does not state its content size")
+    if parameters.content_size != raw_size:
+        raise ValueError(f"the zstd frame holds {parameters.content_size} bytes, expected {raw_size}")
+    if not parameters.has_checksum:
+        raise ValueError("the zstd frame has no content checksum")
+    if parameters.dict_id:
+        raise ValueError(f"the zstd frame wants dictionary {parameters.dict_id}")
+    if parameters.window_size > MAX_WINDOW:
+        raise ValueError(f"the zstd frame wants a window of {parameters.window_size} bytes, the limit is {MAX_WINDOW}")
+    decompressor: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if decompressor is None:
+        decompressor = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    try:
+        raw = decompressor.decompress(stored, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise ValueError(f"zstd: {error}") from None
+    if len(raw) != raw_size:
+        raise ValueError(f"the zstd frame gave {len(raw)} bytes, expected {raw_size}")
+    return raw

@@ -1,0 +1,61 @@
+"""Digests of the format (SPEC sections 3, 5, 7). The one module that imports blake3."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+BLOCK_DIGEST_SIZE = 16
+
+Digests = npt.NDArray[np.uint64]
+"""Block digests as rows of two u64: shape (n, 2)."""
+
+
+def digest(data: bytes | bytearray | memoryview) -> bytes:
+    """BLAKE3, 32 bytes."""
+    return blake3(data).digest()
+
+
+def block_digests(
+    key: bytes, data: memoryview, block_size: int, wanted: npt.NDArray[np.bool_] | None = None
+) -> Digests:
+    """Digests of the whole blocks of `data`, shape (n, 2); only of those where `wanted` is true, if given."""
+    starts = range(0, len(data), block_size)
+    if wanted is not None:
+        starts = (np.flatnonzero(wanted) * block_size).tolist()  # type: ignore[assignment]
+    joined = b"".join([blake3(data[at : at + block_size], key=key).digest(BLOCK_DIGEST_SIZE) for at in starts])
+    return np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
+
+
+class ImageDigest:
+    """Computes an image digest (SPEC section 7) from its runs, in order."""
+
+    def __init__(self) -> None:
+        self._runs = blake3()
+        self._digests = blake3()
+        self._in_data = False  # the run list begins with a zero run
+        self._run = 0
+
+    def zeros(self, count: int) -> None:
+        """`count` zero blocks follow."""
+        self._switch(False)
+        self._run += count
+
+    def data(self, digests: Digests) -> None:
+        """Non-zero blocks with these digests follow; shape (n, 2)."""
+        self._switch(True)
+        self._run += len(digests)
+        self._digests.update(np.ascontiguousarray(digests).tobytes())
+
+    def _switch(self, in_data: bool) -> None:
+        if in_data != self._in_data:
+            self._runs.update(self._run.to_bytes(8, "little"))
+            self._in_data, self._run = in_data, 0
+
+    def digest(self, size: int) -> bytes:
+        """The digest of the image of `size` bytes whose blocks have all been given. Ends the computation."""
+        if self._run:
+            self._runs.update(self._run.to_bytes(8, "little"))
+            self._run = 0
+        return digest(size.to_bytes(8, "little") + self._runs.digest() + self._digests.digest())

@@ -1,0 +1,142 @@
+"""One image on its way into an archive: cut into blocks, zeros found, digests computed, extents kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from glancearchive.format.hashing import Digests, ImageDigest, block_digests
+from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
+
+_STEP = 1 << 20  # bytes looked at together; a multiple of every block size
+
+
+class ImageWriter:
+    """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
+
+    `store` is handed the digests and the bytes of the non-zero blocks of a stretch
+    and returns their block numbers; `on_end` is called once, when the image ends.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        begin: ImageBegin,
+        key: bytes,
+        block_size: int,
+        store: Callable[[ImageWriter, Digests, memoryview, npt.NDArray[np.int64]], None],
+        on_end: Callable[[ImageWriter], None],
+    ) -> None:
+        self.number = number
+        self.begin = begin
+        self.size = 0  # bytes taken so far
+        self.stored = 0  # bytes this image added to the archive, of frames that are written
+        self.end: ImageEnd | None = None
+        self.committed = 0  # blocks that checkpoints describe
+        self.begin_committed = False
+        self.rows: list[list[int]] = []  # extents that no checkpoint has yet: [start, count]
+        self._key = key
+        self._block_size = block_size
+        self._store = store
+        self._on_end = on_end
+        self._digest = ImageDigest()
+        self._rest = bytearray()  # the beginning of a block
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes. They are copied; the buffer may be used again afterwards."""
+        view = memoryview(data).cast("B")
+        self.size += len(view)
+        if self._rest:
+            missing = min(self._block_size - len(self._rest), len(view))
+            self._rest += view[:missing]
+            view = view[missing:]
+            if len(self._rest) == self._block_size:
+                self._take(memoryview(bytes(self._rest)))
+                self._rest.clear()
+        whole = len(view) - len(view) % self._block_size
+        for at in range(0, whole, _STEP):
+            self._take(view[at : min(at + _STEP, whole)])
+        self._rest += view[whole:]
+
+    def _take(self, view: memoryview) -> None:
+        """Whole blocks, at most _STEP bytes of them."""
+        words = np.frombuffer(view, dtype=np.uint64).reshape(-1, self._block_size // 8)
+        if not words.any():
+            self.append(ZEROS, len(words))
+            self._digest.zeros(len(words))
+            return
+        # Most blocks with data show it in their first words; only the others are looked at whole.
+        wanted: npt.NDArray[np.bool_] = np.asarray(words[:, :8].any(axis=1))
+        unsure = np.flatnonzero(~wanted)
+        wanted[unsure] = words[unsure].any(axis=1)
+        digests = block_digests(self._key, view, self._block_size, wanted)
+        self._follow(wanted, digests)
+        places = np.flatnonzero(wanted)
+        self._store(self, digests, view, places)
+
+    def _follow(self, wanted: npt.NDArray[np.bool_], digests: Digests) -> None:
+        """Bring the image digest up to date, run by run."""
+        borders = np.flatnonzero(wanted[1:] != wanted[:-1]) + 1
+        taken = 0
+        for begin, end in zip([0, *borders.tolist()], [*borders.tolist(), len(wanted)], strict=True):
+            if wanted[begin]:
+                self._digest.data(digests[taken : taken + end - begin])
+                taken += end - begin
+            else:
+                self._digest.zeros(end - begin)
+
+    def append(self, start: int, count: int) -> None:
+        """Describe the next `count` blocks: zeros, or stored blocks from number `start` on."""
+        if self.rows:
+            last = self.rows[-1]
+            if start == ZEROS == last[0] or (ZEROS not in (start, last[0]) and last[0] + last[1] == start):
+                last[1] += count
+                return
+        self.rows.append([start, count])
+
+    def finish(self, hashes: Mapping[str, str], verified: str) -> None:
+        """All bytes were taken. `hashes` and `verified` as in SPEC section 6.3, ``end``."""
+        size = self.size
+        if self._rest:
+            self._take(memoryview(bytes(self._rest.ljust(self._block_size, b"\0"))))
+            self._rest.clear()
+        self.end = ImageEnd(COMPLETE, "", size, self._digest.digest(size), dict(hashes), verified)
+        self._on_end(self)
+
+    def give_up(self, reason: str, status: str = FAILED) -> None:
+        """The image is recorded as having no data, with `reason`."""
+        self.rows.clear()
+        self._rest.clear()
+        self.end = ImageEnd(status, reason)
+        self._on_end(self)
+
+    def take_part(self, written_blocks: int) -> ImagePart | None:
+        """What a checkpoint can say of this image now: extents only of blocks below `written_blocks`. None: nothing."""
+        part = ImagePart(self.number)
+        ready: list[list[int]] = []
+        for taken, (start, count) in enumerate(self.rows):
+            if start != ZEROS and start + count > written_blocks:
+                self.rows = self.rows[taken:]
+                if start < written_blocks:
+                    ready.append([start, written_blocks - start])
+                    self.rows[0] = [written_blocks, start + count - written_blocks]
+                break
+            ready.append([start, count])
+        else:
+            self.rows = []
+        if ready:
+            part.position, part.extents = self.committed, _rows(ready)
+            self.committed += int(part.extents[:, 1].sum())
+        if not self.begin_committed:
+            part.begin, self.begin_committed = self.begin, True
+        if self.end is not None and not self.rows:
+            # Only now is it known how much its last frames took.
+            part.end = replace(self.end, stored=self.stored)
+        return part if part.begin or part.end or part.extents is not None else None
+
+
+def _rows(rows: list[list[int]]) -> Extents:
+    return np.array(rows, dtype=np.uint64).reshape(-1, 2)

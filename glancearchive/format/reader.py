@@ -1,0 +1,301 @@
+"""Opens an archive for reading: finds what its volumes hold, by catalog or by scan, and never writes."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from glancearchive.errors import ArchiveError, ChainError, FormatError, ImageError, VolumeError
+from glancearchive.format.catalog import Catalog, Entry, check_extents
+from glancearchive.format.content import Content, FrameCache, ImageFile
+from glancearchive.format.frameindex import Frame, FrameIndex
+from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.scan import Position, VolumeScan, check_supported, read_structured
+from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, ImageEnd
+from glancearchive.format.volume import Volume
+
+
+class ArchivedImage:
+    """One image in an archive."""
+
+    def __init__(self, archive: Archive, entry: Entry) -> None:
+        self._archive = archive
+        self.entry = entry
+        begin, end = entry.begin, entry.end or ImageEnd(entry.status)
+        self.number = entry.number
+        self.id: str = begin.id if begin is not None else ""
+        self.metadata: Mapping[str, Any] = begin.metadata if begin is not None else {}
+        """The image's metadata, verbatim."""
+        self.members: tuple[Mapping[str, Any], ...] = begin.members if begin is not None else ()
+        self.status: str = entry.status
+        """``complete``, ``no-data``, ``failed`` or ``unfinished``."""
+        self.reason: str = end.reason
+        """Why there is no data ("" when the status is ``complete``)."""
+        self.size: int | None = end.size
+        """Bytes of the image; None unless the status is ``complete``."""
+        self.digest: bytes | None = end.digest
+        """The image digest, 32 bytes; None unless the status is ``complete``."""
+        self.hashes: Mapping[str, str] = end.hashes
+        """Hashes of the whole image computed when it was archived: algorithm to lower-case hex."""
+        self.verified: str = end.verified
+        """The algorithm whose value the source confirmed; "" when it had stated none."""
+        self.stored: int = end.stored
+        """Bytes this image added to the archive, compressed."""
+
+    @property
+    def name(self) -> str:
+        """The image's name, "" when it has none."""
+        return str(self.metadata.get("name") or "")
+
+    def faults(self) -> list[str]:
+        """What is missing of a complete image with the volumes at hand; nothing is read to find out but extents."""
+        self._archive.load_extents()
+        return check_extents(self.entry, self._archive.catalog.frames, self._archive.header.block_size)
+
+    def content(self) -> Content:
+        """The image's bytes. Raises ImageError when the image has none, or not all of them."""
+        if self.size is None:
+            raise ImageError(f"image {self.id} has no data here: {self.reason or self.status}")
+        faults = self.faults()
+        if faults:
+            raise ImageError(f"image {self.id} is not all here: {faults[0]}")
+        archive = self._archive
+        extents, _ = self.entry.extents()
+        return Content(self.size, extents, archive.catalog.frames, archive.cache, archive.header.block_size)
+
+    def open(self) -> io.BufferedReader:
+        """The image as a seekable binary file, checked as it is read. Raises as `content`."""
+        return io.BufferedReader(ImageFile(self.content(), self.id), 1 << 18)
+
+
+class Archive:
+    """An archive opened for reading; a context manager.
+
+    `images` are the images that count, in the order they were archived.
+    `faults` are what was found wrong while opening; a finished and undamaged archive has
+    none. `finished` says whether the last volume ends in an end record;
+    `root_digest` is then the archive's, else None.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        self.faults: list[FormatError] = []
+        self.volumes: dict[int, Volume] = {}
+        self.root_digest: bytes | None = None
+        self.finished = False
+        self.ends: dict[int, End] = {}
+        self._lock = threading.Lock()
+        self._extents: list[tuple[int, CatalogRow]] = []  # catalogs of kind extents that are not read yet
+        self._positions = Position()
+        header: ArchiveHeader | None = None
+        try:
+            archive_ids = {}
+            for volume in map(Volume, paths):
+                number, archive_ids[volume.name] = identify(volume)
+                if number in self.volumes:
+                    raise VolumeError(f"is volume {number}, and so is {self.volumes[number].name}", volume=volume.name)
+                self.volumes[number] = volume
+            self.archive_id = next(iter(archive_ids.values()))
+            for name, archive_id in archive_ids.items():
+                if archive_id != self.archive_id:
+                    message = f"belongs to archive {archive_id.hex()}, the others to {self.archive_id.hex()}"
+                    raise VolumeError(message, volume=name)
+            for number in sorted(self.volumes):
+                header = self._find_header(number, header)
+            if header is None:
+                volume = self.volumes[min(self.volumes)]
+                raise self.faults[0] if self.faults else ArchiveError("has no readable header", volume=volume.name)
+            self.header = header
+            self.catalog = Catalog(FrameIndex(header.block_size))
+            self.cache = FrameCache(self._load_frame)
+            for number in range(1, max(self.volumes) + 1):
+                self._open_volume(number)
+            self._check_end()
+        except BaseException:
+            self.close()
+            raise
+        self.images = [ArchivedImage(self, entry) for entry in self.catalog.current()]
+
+    def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
+        """The archive's header from volume `number`: from its end record, else from its front."""
+        volume, found = self.volumes[number], None
+        for header in (volume.end_header(), None):
+            try:
+                content = read_structured(volume, header or volume.read_header(0), 0)
+                if isinstance(content, End):
+                    self.ends[number], found = content, content.header
+                elif isinstance(content, ArchiveHeader):
+                    found = content
+            except ArchiveError:
+                raise
+            except FormatError as error:
+                self.faults.append(error)
+                continue
+            if found is not None:
+                break
+        if found is None:
+            return known
+        check_supported(found, {"volume": volume.name})
+        if known is not None and known.shared() != found.shared():
+            raise VolumeError("its header differs from that of the other volumes", volume=volume.name)
+        return known or found
+
+    def _open_volume(self, number: int) -> None:
+        volume = self.volumes.get(number)
+        if volume is None:
+            self.faults.append(VolumeError(f"volume {number} is missing", volume=self.volume_name(number)))
+            self._positions.forget()
+            return
+        end = self.ends.get(number)
+        if end is None:
+            self._scan(number)
+            return
+        try:
+            for row in end.catalog:
+                if row.kind == "extents":
+                    self._extents.append((number, row))
+                else:
+                    self._apply(number, self._read_catalog(number, row))
+            last = volume.end_header()
+            assert last is not None
+            self._positions.follow(end, last.record_digest)
+        except FormatError as error:
+            self.faults.append(error)
+            self._scan(number)
+
+    def _read_catalog(self, number: int, row: CatalogRow) -> CatalogPart:
+        header = RecordHeader(
+            RecordType.CATALOG,
+            number,
+            self.archive_id,
+            row.number,
+            row.offset,
+            row.stored_size,
+            row.raw_size,
+            row.payload_digest,
+        )
+        volume = self.volumes[number]
+        try:
+            header = RecordHeader.unpack(header.pack())  # applies the limits of a record header to the row
+        except ValueError as error:
+            raise ChainError(f"the end record lists a catalog with {error}", volume=volume.name) from None
+        content = read_structured(volume, header, self.header.block_size)
+        if not isinstance(content, CatalogPart) or content.kind != row.kind:
+            message = f"a catalog that is not of the kind {row.kind}"
+            raise ChainError(message, volume=volume.name, begin=header.offset, end=header.end)
+        return content
+
+    def _apply(self, number: int, content: CatalogPart | Checkpoint) -> None:
+        try:
+            if content.frames is not None:
+                self.catalog.frames.add(number, content.frames)
+            for part in content.images or ():
+                self.catalog.add_part(part)
+        except ValueError as error:
+            raise ChainError(str(error), volume=self.volumes[number].name) from None
+
+    def _scan(self, number: int) -> None:
+        """Learn what volume `number` holds from its checkpoints and whatever catalogs are whole."""
+        scan = VolumeScan(self.volumes[number], self.archive_id, number, self.header, self._positions)
+        for step in scan:
+            self._add_faults(step.faults)
+            if isinstance(step.content, CatalogPart | Checkpoint):
+                try:
+                    self._apply(number, step.content)
+                except ChainError as error:
+                    self._add_faults([error])
+        if scan.ended and scan.end is not None:
+            self.ends[number] = scan.end
+        else:
+            self.ends.pop(number, None)
+
+    def _add_faults(self, faults: list[FormatError]) -> None:
+        known = {str(fault) for fault in self.faults}
+        self.faults += [fault for fault in faults if str(fault) not in known]
+
+    def _check_end(self) -> None:
+        last = max(self.volumes)
+        for number, one in self.ends.items():
+            if one.final and number < last:
+                self.faults.append(
+                    VolumeError("ends the archive, but there are more volumes", volume=self.volume_name(number))
+                )
+        end = self.ends.get(last)
+        if end is not None and not end.final:
+            self.faults.append(VolumeError(f"volume {last + 1} is missing", volume=self.volume_name(last + 1)))
+        header = self.volumes[last].end_header()
+        if end is not None and end.final:
+            self.finished = True
+            self.root_digest = header.record_digest if header is not None else None
+
+    def load_extents(self) -> None:
+        """Read the extents of all images, if that was put off. Damage is added to `faults`."""
+        with self._lock:
+            waiting, self._extents = self._extents, []
+            for number, row in waiting:
+                try:
+                    self._apply(number, self._read_catalog(number, row))
+                except FormatError as error:
+                    self.faults.append(error)
+                    self._scan(number)
+
+    def _load_frame(self, frame: Frame) -> bytes:
+        return self.volumes[frame.volume].read_raw(frame.header(self.archive_id))
+
+    def volume_name(self, number: int) -> str:
+        """The file name of volume `number`, guessed from the others' when it is not at hand."""
+        if number in self.volumes:
+            return self.volumes[number].name
+        known = min(self.volumes)
+        return self.volumes[known].name.replace(f".{known:03}.", f".{number:03}.")
+
+    def image(self, name: str) -> ArchivedImage | None:
+        """The image with this id, or with this name if just one has it; None when there is none."""
+        matches = [image for image in self.images if image.id == name] or [
+            image for image in self.images if image.name == name
+        ]
+        return matches[0] if len(matches) == 1 else None
+
+    def __iter__(self) -> Iterator[ArchivedImage]:
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def close(self) -> None:
+        """Close the volume files. Images opened from the archive can no longer be read."""
+        if hasattr(self, "cache"):
+            self.cache.close()
+        for volume in self.volumes.values():
+            volume.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def identify(volume: Volume) -> tuple[int, bytes]:
+    """Number and archive id of a volume. Raises ArchiveError when it is none."""
+    if volume.size == 0:
+        raise ArchiveError("is empty", volume=volume.name)
+    if volume.size < HEADER_SIZE:
+        raise ArchiveError(f"is no glancearchive: it has {volume.size} bytes only", volume=volume.name)
+    try:
+        header = volume.read_header(0)
+        if header.type != RecordType.HEADER or header.offset != 0:
+            raise ArchiveError("is no glancearchive: it does not begin with a header record", volume=volume.name)
+    except ArchiveError:
+        raise
+    except FormatError:
+        last = volume.end_header()
+        if last is None:
+            raise ArchiveError("is no glancearchive (no record header at either end)", volume=volume.name) from None
+        header = last
+    return header.volume, header.archive_id

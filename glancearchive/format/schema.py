@@ -1,0 +1,425 @@
+"""What the structured records say (SPEC section 6): one class per map, with its encoding.
+
+Each class has ``to_map()`` and ``from_map()``; the latter checks every field
+and raises ValueError naming the first that is missing or wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from glancearchive.format.compression import max_stored_size
+from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
+from glancearchive.format.header import MAX_FRAME_SIZE
+
+ZEROS = 2**64 - 1  # as the start of an extent
+MAX_BLOCKS = 2**62
+MAX_SIZE = 2**63 - 1
+MAX_IMAGES = 2**32
+BLOCK_SIZES = tuple(1 << shift for shift in range(12, 17))
+COMPLETE, NO_DATA, FAILED = "complete", "no-data", "failed"
+IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+FRAME_ROW = np.dtype([("offset", "<u8"), ("stored_size", "<u4"), ("raw_size", "<u4"), ("payload_digest", "V32")])
+FrameRows = npt.NDArray[np.void]
+"""Frame index rows, dtype FRAME_ROW, shape (n,)."""
+Extents = npt.NDArray[np.uint64]
+"""Extent rows ``start, count``, shape (n, 2)."""
+
+T = TypeVar("T")
+
+
+class _Fields:
+    """Typed access to a decoded map; every error names the field."""
+
+    def __init__(self, value: Any, what: str) -> None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{what}: expected a map, got {type(value).__name__}")
+        self._map: dict[str, Any] = value
+        self._what = what
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._map
+
+    def get(self, key: str, kind: type[T], optional: bool = False) -> T:
+        if key not in self._map:
+            raise ValueError(f"{self._what}: {key} is missing")
+        value: T = self._map[key]
+        if value is None and optional:
+            return cast(T, None)
+        if type(value) is not kind:  # not isinstance: a bool is no integer here
+            raise ValueError(f"{self._what}: {key} is of type {type(value).__name__}, expected {kind.__name__}")
+        return value
+
+    def uint(self, key: str, limit: int = MAX_SIZE, optional: bool = False) -> int:
+        value = self.get(key, int, optional)
+        if value is not None and not 0 <= value <= limit:
+            raise ValueError(f"{self._what}: {key} is {value}, allowed are 0 to {limit}")
+        return value
+
+    def binary(self, key: str, size: int, optional: bool = False) -> bytes:
+        value = self.get(key, bytes, optional)
+        if value is not None and len(value) != size:
+            raise ValueError(f"{self._what}: {key} has {len(value)} bytes, expected {size}")
+        return value
+
+    def choice(self, key: str, *allowed: str) -> str:
+        value = self.get(key, str)
+        if value not in allowed:
+            raise ValueError(f"{self._what}: {key} is {value!r}, expected one of {', '.join(allowed)}")
+        return value
+
+    def rows(self, key: str, size: int) -> bytes:
+        value = self.get(key, bytes)
+        if len(value) % size:
+            raise ValueError(f"{self._what}: {key} has {len(value)} bytes, not a multiple of {size}")
+        return value
+
+    def each(self, key: str, convert: Callable[[Any], T]) -> tuple[T, ...]:
+        return tuple(convert(item) for item in self.get(key, list))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a str, got {type(value).__name__}")
+    return value
+
+
+def _map(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a map, got {type(value).__name__}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveHeader:
+    """The payload of a `header` record, SPEC section 6.1."""
+
+    hash_key: bytes
+    created: str
+    source: str
+    writer: str
+    level: str
+    block_size: int = 4096
+    frame_size: int = 4 << 20
+    first_block: int = 0
+    first_frame: int = 0
+    previous: bytes | None = None
+    compatible: tuple[str, ...] = ()
+    incompatible: tuple[str, ...] = ()
+    compression: str = "zstd"
+    hash: str = "blake3"
+
+    def to_map(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_map(cls, value: Any) -> ArchiveHeader:
+        fields = _Fields(value, "header")
+        header = cls(
+            hash_key=fields.binary("hash_key", 32),
+            created=fields.get("created", str),
+            source=fields.get("source", str),
+            writer=fields.get("writer", str),
+            level=fields.get("level", str),
+            block_size=fields.uint("block_size"),
+            frame_size=fields.uint("frame_size", MAX_FRAME_SIZE),
+            first_block=fields.uint("first_block", MAX_BLOCKS),
+            first_frame=fields.uint("first_frame", MAX_BLOCKS),
+            previous=fields.binary("previous", 32, optional=True),
+            compatible=fields.each("compatible", _text),
+            incompatible=fields.each("incompatible", _text),
+            compression=fields.get("compression", str),
+            hash=fields.get("hash", str),
+        )
+        for names in (header.compatible, header.incompatible):
+            if list(names) != sorted(set(names)):
+                raise ValueError("header: a list of features is not sorted or repeats itself")
+        if header.block_size not in BLOCK_SIZES:
+            raise ValueError(f"header: a block size of {header.block_size} is not allowed")
+        if not header.frame_size or header.frame_size % header.block_size:
+            raise ValueError(f"header: a frame size of {header.frame_size} is no multiple of the block size")
+        return header
+
+    def shared(self) -> tuple[Any, ...]:
+        """The fields that must be the same in all volumes of an archive."""
+        return self.block_size, self.hash, self.hash_key, self.compression, self.incompatible
+
+
+@dataclass(slots=True)
+class FrameRun:
+    """Consecutive frames of one volume, SPEC section 6.3: ``frames``."""
+
+    first_frame: int
+    first_block: int
+    rows: FrameRows
+    block_digests: Digests | None = None
+
+    def to_map(self) -> dict[str, Any]:
+        value = {"first_frame": self.first_frame, "first_block": self.first_block, "index": self.rows.tobytes()}
+        if self.block_digests is not None:
+            value["block_digests"] = self.block_digests.tobytes()
+        return value
+
+    @classmethod
+    def from_map(cls, value: Any, block_size: int, with_digests: bool) -> FrameRun:
+        fields = _Fields(value, "frames")
+        rows = np.frombuffer(fields.rows("index", FRAME_ROW.itemsize), dtype=FRAME_ROW)
+        run = cls(fields.uint("first_frame", MAX_BLOCKS), fields.uint("first_block", MAX_BLOCKS), rows)
+        raw = rows["raw_size"].astype(np.uint64)
+        if np.any((raw == 0) | (raw > MAX_FRAME_SIZE) | (raw % block_size != 0)):
+            raise ValueError("frames: a raw size that is not allowed")
+        if np.any((rows["stored_size"] == 0) | (rows["stored_size"] > max_stored_size(raw))):  # type: ignore[arg-type]
+            raise ValueError("frames: a stored size that is not allowed")
+        if with_digests:
+            digests = fields.rows("block_digests", BLOCK_DIGEST_SIZE)
+            run.block_digests = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+            if len(run.block_digests) * block_size != int(raw.sum()):
+                raise ValueError(f"frames: {len(run.block_digests)} block digests for {int(raw.sum())} bytes")
+        elif "block_digests" in fields:
+            raise ValueError("frames: block_digests in a catalog")
+        return run
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBegin:
+    """What an image is, SPEC section 6.3: ``begin``."""
+
+    id: str
+    metadata: Mapping[str, Any]
+    members: tuple[Mapping[str, Any], ...] = ()
+
+    def to_map(self) -> dict[str, Any]:
+        return {"id": self.id, "metadata": self.metadata, "members": self.members}
+
+    @classmethod
+    def from_map(cls, value: Any) -> ImageBegin:
+        fields = _Fields(value, "begin")
+        begin = cls(fields.get("id", str), fields.get("metadata", dict), fields.each("members", _map))
+        if not IMAGE_ID.fullmatch(begin.id):
+            raise ValueError(f"begin: {begin.id[:140]!r} is not allowed as an id")
+        return begin
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEnd:
+    """How an image ended, SPEC section 6.3: ``end``."""
+
+    status: str
+    reason: str = ""
+    size: int | None = None
+    digest: bytes | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    verified: str = ""
+    stored: int = 0
+
+    def to_map(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_map(cls, value: Any) -> ImageEnd:
+        fields = _Fields(value, "end")
+        end = cls(
+            status=fields.choice("status", COMPLETE, NO_DATA, FAILED),
+            reason=fields.get("reason", str),
+            size=fields.uint("size", optional=True),
+            digest=fields.binary("digest", 32, optional=True),
+            hashes={_text(name): _text(value) for name, value in fields.get("hashes", dict).items()},
+            verified=fields.get("verified", str),
+            stored=fields.uint("stored"),
+        )
+        complete = end.status == COMPLETE
+        if complete != (end.size is not None) or complete != (end.digest is not None) or complete == bool(end.reason):
+            raise ValueError(f"end: size, digest or reason do not fit the status {end.status}")
+        if end.verified and end.verified not in end.hashes:
+            raise ValueError(f"end: verified names {end.verified}, which is not in hashes")
+        return end
+
+
+@dataclass(slots=True)
+class ImagePart:
+    """Something new of one image, SPEC section 6.3. `position` is a block index within the image."""
+
+    number: int
+    begin: ImageBegin | None = None
+    position: int = 0
+    extents: Extents | None = None
+    end: ImageEnd | None = None
+
+    def to_map(self) -> dict[str, Any]:
+        value: dict[str, Any] = {"number": self.number}
+        if self.begin is not None:
+            value["begin"] = self.begin.to_map()
+        if self.extents is not None:
+            value["position"], value["extents"] = self.position, self.extents.tobytes()
+        if self.end is not None:
+            value["end"] = self.end.to_map()
+        return value
+
+    @classmethod
+    def from_map(cls, value: Any) -> ImagePart:
+        fields = _Fields(value, "image")
+        part = cls(fields.uint("number", MAX_IMAGES - 1))
+        if "begin" in fields:
+            part.begin = ImageBegin.from_map(fields.get("begin", dict))
+        if "end" in fields:
+            part.end = ImageEnd.from_map(fields.get("end", dict))
+        if "extents" in fields:
+            part.position = fields.uint("position", MAX_BLOCKS)
+            part.extents = np.frombuffer(fields.rows("extents", 16), dtype="<u8").reshape(-1, 2)
+            _check_extents(part.extents, part.position)
+        elif "position" in fields:
+            raise ValueError("image: position without extents")
+        if part.begin is None and part.end is None and part.extents is None:
+            raise ValueError("image: a part that says nothing")
+        return part
+
+
+def _check_extents(extents: Extents, position: int) -> None:
+    starts, counts = extents[:, 0], extents[:, 1]
+    data = starts != ZEROS
+    if np.any(data & (starts >= MAX_BLOCKS)):
+        raise ValueError("image: an extent with a reserved start")
+    if np.any(counts == 0) or np.any(counts > MAX_BLOCKS):
+        raise ValueError("image: an extent whose count is not allowed")
+    # Each count is below 2^62 here, so float addition cannot miss a sum beyond the limit by more than rounding.
+    if position + float(counts.astype(np.float64).sum()) > MAX_BLOCKS:
+        raise ValueError("image: extents beyond the limit of blocks")
+
+
+def _parts(fields: _Fields) -> tuple[ImagePart, ...]:
+    parts = fields.each("images", ImagePart.from_map)
+    if any(one.number >= other.number for one, other in pairwise(parts)):
+        raise ValueError("images: not in ascending order of number")
+    return parts
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The payload of a `checkpoint` record, SPEC section 6.2."""
+
+    previous: bytes
+    frames: FrameRun
+    images: tuple[ImagePart, ...]
+
+    def to_map(self) -> dict[str, Any]:
+        return {
+            "previous": self.previous,
+            "frames": self.frames.to_map(),
+            "images": [part.to_map() for part in self.images],
+        }
+
+    @classmethod
+    def from_map(cls, value: Any, block_size: int) -> Checkpoint:
+        fields = _Fields(value, "checkpoint")
+        frames = FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=True)
+        return cls(fields.binary("previous", 32), frames, _parts(fields))
+
+
+CATALOG_KINDS = ("frames", "images", "extents")
+
+
+@dataclass(slots=True)
+class CatalogPart:
+    """The payload of a `catalog` record, SPEC section 6.4: frames, or image parts, never both."""
+
+    frames: FrameRun | None = None
+    images: tuple[ImagePart, ...] | None = None
+
+    def to_map(self) -> dict[str, Any]:
+        if self.frames is not None:
+            return {"frames": self.frames.to_map()}
+        return {"images": [part.to_map() for part in self.images or ()]}
+
+    @classmethod
+    def from_map(cls, value: Any, block_size: int) -> CatalogPart:
+        fields = _Fields(value, "catalog")
+        if ("frames" in fields) == ("images" in fields):
+            raise ValueError("catalog: expected either frames or images")
+        if "frames" in fields:
+            return cls(frames=FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=False))
+        parts = _parts(fields)
+        kinds = {part.extents is not None for part in parts}
+        if len(kinds) > 1 or (kinds == {True} and any(part.begin or part.end for part in parts)):
+            raise ValueError("catalog: extents mixed with other image parts")
+        return cls(images=parts)
+
+    @property
+    def kind(self) -> str:
+        if self.frames is not None:
+            return "frames"
+        return "extents" if self.images and self.images[0].extents is not None else "images"
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRow:
+    """Where a catalog record lies, SPEC section 6.5: a row of ``catalog``."""
+
+    kind: str
+    number: int
+    offset: int
+    stored_size: int
+    raw_size: int
+    payload_digest: bytes
+
+    def to_map(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_map(cls, value: Any) -> CatalogRow:
+        fields = _Fields(value, "catalog row")
+        return cls(
+            kind=fields.choice("kind", *CATALOG_KINDS),
+            number=fields.uint("number"),
+            offset=fields.uint("offset"),
+            stored_size=fields.uint("stored_size", 2**32 - 1),
+            raw_size=fields.uint("raw_size", 2**32 - 1),
+            payload_digest=fields.binary("payload_digest", 32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The payload of an `end` record, SPEC section 6.5."""
+
+    previous: bytes
+    header: ArchiveHeader
+    catalog: tuple[CatalogRow, ...]
+    frames: int
+    blocks: int
+    images: int
+    final: bool = True
+
+    def to_map(self) -> dict[str, Any]:
+        return {
+            "previous": self.previous,
+            "header": self.header.to_map(),
+            "catalog": [row.to_map() for row in self.catalog],
+            "frames": self.frames,
+            "blocks": self.blocks,
+            "images": self.images,
+            "final": self.final,
+        }
+
+    @classmethod
+    def from_map(cls, value: Any) -> End:
+        fields = _Fields(value, "end")
+        rows = fields.each("catalog", CatalogRow.from_map)
+        if any(one.offset >= other.offset for one, other in pairwise(rows)):
+            raise ValueError("end: catalog rows are not in order of offset")
+        return cls(
+            previous=fields.binary("previous", 32),
+            header=ArchiveHeader.from_map(fields.get("header", dict)),
+            catalog=rows,
+            frames=fields.uint("frames", MAX_BLOCKS),
+            blocks=fields.uint("blocks", MAX_BLOCKS),
+            images=fields.uint("images", MAX_IMAGES),
+            final=fields.get("final", bool),
+        )

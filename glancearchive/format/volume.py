@@ -1,0 +1,180 @@
+"""One volume as bytes: positioned reads, payloads against their digests, the walk from record to record."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from glancearchive.errors import (
+    ArchiveError,
+    FormatError,
+    FrameError,
+    HeaderError,
+    LocalError,
+    RecordError,
+    VolumeError,
+)
+from glancearchive.format.compression import decompress
+from glancearchive.format.hashing import digest
+from glancearchive.format.header import (
+    HEADER_SIZE,
+    SIGNATURE,
+    SIGNATURE_AT,
+    NewerVersionError,
+    RecordHeader,
+    RecordType,
+    UnknownTypeError,
+)
+
+_SEARCH_STEP = 1 << 20
+
+
+class Volume:
+    """A volume file opened for reading only. Safe in several threads.
+
+    Raises LocalError when the file cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        try:
+            self._file = self.path.open("rb", buffering=0)
+            self.size = os.fstat(self._file.fileno()).st_size
+        except OSError as error:
+            raise LocalError(f"{self.path}: {error.strerror}") from None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes at `offset`; fewer only at the end of the file. Raises OSError."""
+        if hasattr(os, "pread"):
+            data = os.pread(self._file.fileno(), size, offset)
+            while len(data) < size and (more := os.pread(self._file.fileno(), size - len(data), offset + len(data))):
+                data += more
+            return data
+        with self._lock:  # Windows has no positioned read
+            self._file.seek(offset)
+            data = b""
+            while len(data) < size and (more := self._file.read(size - len(data))):
+                data += more
+            return data
+
+    def read_header(self, offset: int) -> RecordHeader:
+        """The record header at `offset`. Raises HeaderError, VolumeError (cut), ArchiveError (newer, unknown type)."""
+        where = {"volume": self.name, "begin": offset, "end": min(offset + HEADER_SIZE, self.size)}
+        try:
+            data = self.read_at(offset, HEADER_SIZE)
+        except OSError as error:
+            raise HeaderError(f"the record header cannot be read: {error.strerror}", **where) from None  # type: ignore[arg-type]
+        if len(data) < HEADER_SIZE:
+            raise VolumeError("the volume is cut short in a record header", **where)  # type: ignore[arg-type]
+        try:
+            return RecordHeader.unpack(data)
+        except (NewerVersionError, UnknownTypeError) as error:
+            raise ArchiveError(str(error), **where) from None  # type: ignore[arg-type]
+        except ValueError as error:
+            raise HeaderError(str(error), **where) from None  # type: ignore[arg-type]
+
+    def read_payload(self, header: RecordHeader) -> bytes:
+        """The stored payload, its digest checked. Raises FrameError or RecordError, VolumeError when it is cut."""
+        kind = FrameError if header.type == RecordType.FRAME else RecordError
+        begin, end = header.payload_offset, header.end
+        if end > self.size:
+            message = f"the volume is cut short in a record: {self.size - begin} of {header.stored_size} bytes"
+            raise VolumeError(message, volume=self.name, begin=header.offset, end=self.size)
+        try:
+            data = self.read_at(begin, header.stored_size)
+        except OSError as error:
+            reason = error.strerror or errno.errorcode.get(error.errno or 0, "error")
+            raise kind(f"cannot be read: {reason}", volume=self.name, begin=begin, end=end) from None
+        if digest(data) != header.payload_digest:
+            raise kind("stored bytes do not match their digest", volume=self.name, begin=begin, end=end)
+        return data
+
+    def read_raw(self, header: RecordHeader) -> bytes:
+        """The payload, checked and decompressed. Raises as `read_payload`."""
+        stored = self.read_payload(header)
+        try:
+            return decompress(stored, header.raw_size)
+        except ValueError as error:
+            kind = FrameError if header.type == RecordType.FRAME else RecordError
+            raise kind(str(error), volume=self.name, begin=header.payload_offset, end=header.end) from None
+
+    def end_header(self) -> RecordHeader | None:
+        """The end copy, when the volume ends in one that fits its size, else None."""
+        if self.size < 3 * HEADER_SIZE:
+            return None
+        try:
+            header = RecordHeader.unpack(self.read_at(self.size - HEADER_SIZE, HEADER_SIZE))
+        except (ValueError, OSError):
+            return None
+        fits = header.type == RecordType.END and header.end + HEADER_SIZE == self.size
+        return header if fits else None
+
+    def walk(self, archive_id: bytes, begin: int = 0) -> Iterator[RecordHeader | FormatError]:
+        """Every record header from `begin` on; what cannot be followed comes as the error that says so.
+
+        After an END record comes its end copy, as a second header with the same
+        offset. A damaged stretch is one error; the walk goes on at the next header
+        that proves to be one (SPEC section 9, Reading, step 3).
+        """
+        at = begin
+        while at < self.size:
+            try:
+                header = self.read_header(at)
+                self._check_place(header, at, archive_id)
+            except (VolumeError, ArchiveError) as error:
+                yield error
+                if isinstance(error, VolumeError):
+                    return
+                at = self.find_header(at + HEADER_SIZE, archive_id)
+                continue
+            except HeaderError as error:
+                after = self.find_header(at + 1, archive_id)
+                if after < self.size or self.size - at > HEADER_SIZE:
+                    error.end = max(error.end, after)
+                yield error
+                at = after
+                continue
+            yield header
+            # The end copy repeats the header of the end record, offset and all.
+            at = at + HEADER_SIZE if header.offset != at else header.end
+
+    def _check_place(self, header: RecordHeader, at: int, archive_id: bytes) -> None:
+        where = {"volume": self.name, "begin": at, "end": at + HEADER_SIZE}
+        if header.archive_id != archive_id:
+            message = f"a record of archive {header.archive_id.hex()}, expected {archive_id.hex()}"
+            raise HeaderError(message, **where)  # type: ignore[arg-type]
+        is_copy = header.type == RecordType.END and header.end == at
+        if header.offset != at and not is_copy:
+            raise HeaderError(f"the header says that it stands at byte {header.offset}", **where)  # type: ignore[arg-type]
+
+    def find_header(self, begin: int, archive_id: bytes) -> int:
+        """Offset of the next header at or after `begin` that stands where it says; the volume's size if none does."""
+        window, overlap = begin, HEADER_SIZE
+        while window < self.size:
+            try:
+                data = self.read_at(window, _SEARCH_STEP + overlap)
+            except OSError:
+                window += 4096 - window % 4096  # a sector that cannot be read holds no header that could be used
+                continue
+            found = data.find(SIGNATURE)
+            while found >= 0:
+                at = window + found - SIGNATURE_AT
+                if at >= begin:
+                    try:
+                        header = RecordHeader.unpack(self.read_at(at, HEADER_SIZE))
+                        self._check_place(header, at, archive_id)
+                    except (ValueError, OSError, HeaderError):
+                        pass
+                    else:
+                        return at
+                found = data.find(SIGNATURE, found + 1)
+            window += _SEARCH_STEP
+        return self.size
