@@ -1,0 +1,50 @@
+"""Archives of OpenStack Glance images: dump, carry, verify, load.
+
+::
+
+    with glancearchive.open("region.gla") as archive:
+        for image in archive:
+            print(image.id, image.name, image.status, image.size)
+        with archive.find("debian-12")[0].open() as file:
+            file.seek(446)
+            print(file.read(64))
+
+Reading an archive needs no server and none of OpenStack's libraries.
+"""
+
+from __future__ import annotations
+
+import os
+
+from glancearchive.errors import FormatError, GlanceArchiveError, LocalError
+from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.verifier import Depth, Report, verify
+from glancearchive.format.volumes import find_volumes
+from glancearchive.version import __version__
+
+__all__ = [
+    "Archive",
+    "ArchivedImage",
+    "Depth",
+    "FormatError",
+    "GlanceArchiveError",
+    "LocalError",
+    "Report",
+    "__version__",
+    "open",
+    "verify",
+]
+
+
+def open(path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> Archive:  # noqa: A001  # as glancearchive.open
+    """Open an archive for reading.
+
+    `path` is the volume ``NAME.gla``, or any of the volumes ``NAME.001.gla``, …, whose
+    neighbours are then found beside it; `more` names volumes that lie elsewhere.
+    Damage does not keep an archive from being opened as long as anything of it can be
+    used: look at ``faults`` and ``finished``, or `verify` it.
+
+    Raises ArchiveError when it is no archive (or one this version cannot read), another FormatError when too
+    much of it is damaged, LocalError when a file cannot be opened.
+    """
+    return Archive(find_volumes(path, *more))

@@ -15,6 +15,7 @@
     │   ├── ImageError                  layer "image":   an image's map or digest
     │   └── GlanceHashError             layer "glance":  Glance's own hash of an image
     ├── LocalError                      no space, no permission, target exists, unreadable medium
+    ├── InterruptedTransferError        exit_code 130: the operator asked for the end
     └── ServerError                     anything a server or the way to it did
         ├── ConnectError                no server there, TLS, name resolution
         ├── NotGlanceError              something answered, but it is no Glance
@@ -127,6 +128,12 @@ class GlanceHashError(FormatError):
 
 class LocalError(GlanceArchiveError):
     """The local file system refused: no space, no permission, target exists, I/O error."""
+
+
+class InterruptedTransferError(GlanceArchiveError):
+    """The operator asked for the end (Ctrl-C, SIGTERM)."""
+
+    exit_code: ClassVar[int] = 130
 
 
 class ServerError(GlanceArchiveError):

@@ -76,7 +76,8 @@ class Action(StrEnum):
     COPIED = "copied"  # data (where there is any) and metadata arrived and were verified
     PRESENT = "present"  # the target already had the same data; nothing was overwritten
     UPDATED = "updated"  # like PRESENT, and the metadata was brought into line
-    NO_DATA = "no-data"  # recorded or created without data; `reason` says why
+    NO_DATA = "no-data"  # the image has no data anywhere (`reason` says why); it was recorded or created without
+    REFUSED = "refused"  # the source has data and would not give them; recorded without, `reason` says why
     CONFLICT = "conflict"  # the target has other data under this id, or cannot take it; untouched
     FAILED = "failed"  # an error; `reason` says which
 
@@ -102,9 +103,9 @@ class Outcome:
     @property
     def clean(self) -> bool:
         """Whether there is nothing here that an operator has to look at."""
-        if self.action in (Action.CONFLICT, Action.FAILED):
+        if self.action in (Action.REFUSED, Action.CONFLICT, Action.FAILED):
             return False
-        return not (self.dropped or self.differences or self.reason)
+        return not (self.dropped or self.differences or (self.reason and self.action is not Action.NO_DATA))
 
 
 class Source(Protocol):
@@ -121,8 +122,8 @@ class Source(Protocol):
         """The data of `image` from byte `offset` on, in non-empty buffers of at most 4 MiB, to its end.
 
         Returning normally means that exactly ``image.size - offset`` bytes came
-        (where the size is known). A buffer is valid until the next one is asked
-        for. Raises a `GlanceArchiveError` for anything else.
+        (where the size is known). A buffer does not change after it was
+        handed out. Raises a `GlanceArchiveError` for anything else.
         """
         ...
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.glance_api import GlanceApi
-from glancearchive.errors import AccessError, ConflictError, NotFoundError, RefusedError, ServerError
+from glancearchive.errors import AccessError, ConflictError, NotFoundError, RefusedError, ServerError, UnavailableError
 from glancearchive.image import Image
 
-_REFUSALS = (AccessError, ConflictError, NotFoundError, RefusedError)
+_REFUSALS = (AccessError, ConflictError, RefusedError)
 
 _TOO_MANY = 413
+_DEFECT = 500  # how a database says that it cannot hold a value
 
 
 class Metadata:
@@ -27,11 +29,10 @@ class Metadata:
     def apply(self, current: Mapping[str, Any]) -> None:
         """Turn the `current` metadata at the target into those of the image, members included; the mark goes last."""
         if self._image.metadata.get("status") == "deactivated" and current.get("status") == "active":
-            self._attempt("status deactivated", lambda: self._api.deactivate(self._image.id))
+            self._attempt("status deactivated", partial(self._api.deactivate, self._image.id))
         refused = self._patch(policy.final_patch(current, self._image))
         self._share()
-        marked = policy.MARK in current
-        if marked:
+        if policy.MARK in current:
             refused = self._unmark(refused)
         for operation, error in refused:
             self._drop(policy.field_of(operation), error)
@@ -45,8 +46,10 @@ class Metadata:
             return []
         try:
             self._api.patch(self._image.id, operations)
-        except _REFUSALS as error:
+        except (*_REFUSALS, UnavailableError) as error:
             _not_unauthorized(error)
+            if isinstance(error, UnavailableError) and error.status != _DEFECT:
+                raise
             if len(operations) == 1:
                 return [(operations[0], error)]
             middle = len(operations) // 2
@@ -80,15 +83,14 @@ class Metadata:
                 self._drop("members", error)
             return
         for project in sorted(current.keys() - wanted.keys()):
-            self._attempt(f"member {project}", lambda project=project: self._api.remove_member(self._image.id, project))
+            with suppress(NotFoundError):
+                self._attempt(f"member {project}", partial(self._api.remove_member, self._image.id, project))
         for project, status in sorted(wanted.items()):
             if project not in current and not self._add_member(project):
                 continue
             if current.get(project, "pending") != status:
-                self._attempt(
-                    f"member {project} {status}",
-                    lambda project=project, status=status: self._api.set_member_status(self._image.id, project, status),
-                )
+                field = f"member {project} {status}"
+                self._attempt(field, partial(self._api.set_member_status, self._image.id, project, status))
 
     def _add_member(self, project: str) -> bool:
         try:
@@ -101,7 +103,7 @@ class Metadata:
             return False
         return True
 
-    def _attempt(self, field: str, action: Any) -> None:
+    def _attempt(self, field: str, action: Callable[[], None]) -> None:
         try:
             action()
         except _REFUSALS as error:

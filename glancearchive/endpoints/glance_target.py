@@ -184,8 +184,9 @@ class _Transfer:
         try:
             try:
                 return self._api.create(policy.creation_body(self._image, mark))
-            except (AccessError, RefusedError) as error:
-                if _unauthorized(error):
+            except (AccessError, RefusedError, UnavailableError) as error:
+                # 500 is how a database says that it cannot hold a name.
+                if error.status == 401 or (isinstance(error, UnavailableError) and error.status != 500):
                     raise
                 log.info("%s; trying with less", error)
                 return self._api.create(policy.creation_body(self._image, mark, bare=True))

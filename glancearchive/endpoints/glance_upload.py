@@ -47,9 +47,8 @@ class Payload:
                 self._reported = done
             yield piece
         if done != self.size:
-            raise SourceError(
-                StreamError(f"{self._source.label} gave {done} bytes of image {self._image}: {self.size}")
-            )
+            amount = "more than" if done > self.size else f"{done} of"
+            raise SourceError(StreamError(f"{self._source.label} gave {amount} the {self.size} bytes of {self._image}"))
 
     def head(self, length: int) -> bytes:
         """The first `length` bytes, or all there are."""

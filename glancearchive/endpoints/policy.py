@@ -170,8 +170,8 @@ def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> li
     """One line per project whose membership differs; only shared images have members."""
     if image.metadata.get("visibility") != "shared":
         return []
-    here = {str(member["member_id"]): member.get("status") for member in current}
-    there = {str(member["member_id"]): member.get("status") for member in image.members}
+    here = {str(member["member_id"]): member.get("status", "pending") for member in current}
+    there = {str(member["member_id"]): member.get("status", "pending") for member in image.members}
     return [
         f"member {project}: target has {here.get(project, 'none')}, source has {there.get(project, 'none')}"
         for project in sorted({*here, *there})

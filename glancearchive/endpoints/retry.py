@@ -12,6 +12,8 @@ from glancearchive.errors import ConnectError, ServerError, UnavailableError
 
 log = logging.getLogger("glancearchive")
 
+_ATTEMPTS_AT_500 = 3  # it may be a database that is locked, but is more often a defect that stays
+
 Result = TypeVar("Result")
 
 
@@ -36,10 +38,11 @@ class Patience:
 
     def pause(self, failures: int, error: ServerError) -> None:
         """Wait and say so, or raise `error` when `failures` are as many as are allowed."""
-        if failures >= self.attempts:
+        attempts = min(self.attempts, _ATTEMPTS_AT_500) if error.status == 500 else self.attempts
+        if failures >= attempts:
             raise error
         delay = self.delay(failures, error)
-        log.warning("%s; attempt %d of %d in %g s", error, failures + 1, self.attempts, delay)
+        log.warning("%s; attempt %d of %d in %g s", error, failures + 1, attempts, delay)
         self.sleep(delay)
 
     def run(self, action: Callable[[], Result]) -> Result:

@@ -109,14 +109,16 @@ class Catalog:
         self.entries.setdefault(part.number, Entry(part.number)).add(part)
 
     def current(self) -> list[Entry]:
-        """The entries that count, by number: of several with one id only the last (SPEC section 6.3).
+        """The entries that count, by number: of several with one id the last complete one, else the last.
 
         An entry whose `begin` is not known (it stands in a volume that is missing) counts on its own.
         """
         latest: dict[str | int, Entry] = {}
         for number in sorted(self.entries):
             entry = self.entries[number]
-            latest[entry.begin.id if entry.begin is not None else number] = entry
+            key = entry.begin.id if entry.begin is not None else number
+            if entry.status == COMPLETE or key not in latest or latest[key].status != COMPLETE:
+                latest[key] = entry
         return sorted(latest.values(), key=lambda entry: entry.number)
 
 

@@ -45,6 +45,8 @@ class ArchivedImage:
         """The algorithm whose value the source confirmed; "" when it had stated none."""
         self.stored: int = end.stored
         """Bytes this image added to the archive, compressed."""
+        self.hash_key = archive.header.hash_key
+        self.block_size = archive.header.block_size
 
     @property
     def name(self) -> str:
@@ -252,12 +254,11 @@ class Archive:
         known = min(self.volumes)
         return self.volumes[known].name.replace(f".{known:03}.", f".{number:03}.")
 
-    def image(self, name: str) -> ArchivedImage | None:
-        """The image with this id, or with this name if just one has it; None when there is none."""
-        matches = [image for image in self.images if image.id == name] or [
+    def find(self, name: str) -> list[ArchivedImage]:
+        """The image with this id, else all images with this name."""
+        return [image for image in self.images if image.id == name] or [
             image for image in self.images if image.name == name
         ]
-        return matches[0] if len(matches) == 1 else None
 
     def __iter__(self) -> Iterator[ArchivedImage]:
         return iter(self.images)

@@ -42,9 +42,9 @@ from glancearchive.format.schema import (
     ImageBegin,
     ImagePart,
 )
+from glancearchive.format.volumes import PART_SUFFIX
 from glancearchive.version import __version__
 
-PART_SUFFIX = ".part"
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_RECORD = 4 << 20  # about how large a checkpoint's or catalog's payload may grow

@@ -1,0 +1,5 @@
+"""``python -m glancearchive``."""
+
+from glancearchive.cli import main
+
+main()

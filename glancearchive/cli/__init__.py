@@ -1,0 +1,72 @@
+"""The command line: parses, calls one operation, renders its result, sets the exit code.
+
+Exit codes: 0 all done and well; 1 done, but with findings; 2 wrong usage; 3 could not start or go on; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from glancearchive.cli.extract import extract
+from glancearchive.cli.inspect import list_images, show, verify
+from glancearchive.cli.output import printable
+from glancearchive.cli.transfers import dump, load
+from glancearchive.errors import GlanceArchiveError
+from glancearchive.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="glancearchive")
+def cli() -> None:
+    """Carry OpenStack Glance images across a gap: dump, verify, load.
+
+    SERVER is host:port, a URL, the name of a cloud in clouds.yaml, or "envvars" for the OS_* variables.
+    ARCHIVE is the path of an archive, usually NAME.gla.
+    """
+
+
+for command in (dump, load, verify, list_images, show, extract):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
+    logging.basicConfig(stream=sys.stderr, format="glancearchive: %(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
+    code: object
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", 130)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 130)
+    except click.UsageError as error:
+        error.show()
+        code = 2
+    except click.ClickException as error:
+        code = _fail(error.format_message(), 2)
+    except GlanceArchiveError as error:
+        code = _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"glancearchive: error: {printable(message)}", file=sys.stderr)  # noqa: T201  # the CLI prints
+    return code
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt

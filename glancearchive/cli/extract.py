@@ -1,0 +1,89 @@
+"""``extract``: images out of an archive, without a Glance."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+import glancearchive
+from glancearchive.cli.inspect import archive_argument, choose, json_option, quiet_option, tell_faults
+from glancearchive.cli.output import emit_json, note, size_text
+from glancearchive.cli.progress import ProgressLine
+from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.format.reader import ArchivedImage
+from glancearchive.operations.extract import extract_to_directory, extract_to_file, extract_to_stream
+
+
+@click.command()
+@archive_argument
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option(
+    "-o",
+    "--output",
+    default=".",
+    show_default=True,
+    metavar="FILE|DIR|-",
+    help="A file or - (stdout) for one image; a directory gets ID (metadata, JSON) and ID.img for each.",
+)
+@json_option
+@quiet_option
+def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, quiet: bool) -> int:
+    r"""Extract each IMAGE (an id or a name; all when none is named) from ARCHIVE.
+
+    A file gets its name only when the whole image proved right; it is sparse where the image has zeros.
+
+    \b
+    glancearchive extract region.gla -o images/
+    glancearchive extract region.gla debian-12 -o debian.qcow2
+    glancearchive extract region.gla debian-12 -o - | qemu-img info /dev/stdin
+    """
+    directory = Path(output) if output.endswith("/") or Path(output).is_dir() else None
+    if output == "-" and as_json:
+        raise UsageError("-o - writes the image to stdout, where --json would write its result")
+    with glancearchive.open(archive) as opened, ProgressLine("extracted", quiet=quiet or as_json) as progress:
+        code = tell_faults(opened)
+        chosen = choose(opened, images)
+        if directory is None and len(chosen) != 1:
+            raise UsageError(f"{len(chosen)} images do not go into one file; name one image, or a directory with -o")
+        if directory is not None:
+            try:
+                directory.mkdir(exist_ok=True)
+            except OSError as error:
+                raise LocalError(f"{directory}: {error.strerror}") from None
+        results = []
+        for image in chosen:
+            reason = _why_not(image, directory)
+            size = 0
+            if not reason:
+                try:
+                    if output == "-":
+                        size = extract_to_stream(image, sys.stdout.buffer, progress.count)
+                    elif directory is None:
+                        size = extract_to_file(image, Path(output), progress.count)
+                    else:
+                        size = extract_to_directory(image, directory, progress.count)
+                except FormatError as error:
+                    reason = str(error)
+            progress.clear()
+            status = "failed" if reason else "extracted" if image.size is not None else image.status
+            results.append({"id": image.id, "name": image.name, "status": status, "reason": reason, "size": size})
+            if reason:
+                note(f"glancearchive: image {image.id} ({image.name!r}) was not extracted: {reason}")
+        if as_json:
+            emit_json({"archive": str(archive), "images": results})
+        elif output != "-":
+            done = sum(1 for result in results if not result["reason"])
+            note(
+                f"{done} of {len(results)} images extracted, {size_text(sum(int(str(one['size'])) for one in results))}"
+            )
+    return 1 if any(result["reason"] for result in results) else code
+
+
+def _why_not(image: ArchivedImage, directory: Path | None) -> str:
+    if not image.id:
+        return f"image number {image.number} is described in a volume that is not at hand"
+    if image.size is None and (directory is None or image.status != "no-data"):
+        return f"there are no data of it: {image.reason or image.status}"
+    return ""

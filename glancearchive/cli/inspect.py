@@ -1,0 +1,196 @@
+"""``list``, ``show``, ``verify``: commands that only read an archive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+import glancearchive
+from glancearchive.cli.output import emit_json, note, printable, size_text, table
+from glancearchive.cli.progress import ProgressLine
+from glancearchive.errors import UsageError
+from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.verifier import Depth, Report
+
+archive_argument = click.argument("archive", type=click.Path(path_type=Path))
+json_option = click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as one JSON document.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
+    """The images that `names` (ids or names) stand for, all when there are none. Raises UsageError."""
+    chosen: list[ArchivedImage] = []
+    for name in names:
+        found = archive.find(name)
+        if not found:
+            raise UsageError(f"no image {name!r} in the archive (see: glancearchive list)")
+        if len(found) > 1:
+            raise UsageError(f"{len(found)} images are called {name!r}: {', '.join(image.id for image in found)}")
+        if found[0] not in chosen:
+            chosen.append(found[0])
+    return chosen if names else list(archive.images)
+
+
+def tell_faults(archive: Archive) -> int:
+    """Say on stderr what is wrong with the archive itself; the exit code that this alone deserves."""
+    for fault in archive.faults:
+        note(f"glancearchive: {fault} [{fault.layer}]")
+    return 1 if archive.faults else 0
+
+
+def summary(image: ArchivedImage) -> dict[str, Any]:
+    """What ``list --json`` says of an image."""
+    return {
+        "id": image.id,
+        "name": image.name,
+        "status": image.status,
+        "reason": image.reason,
+        "size": image.size,
+        "stored": image.stored,
+        "disk_format": image.metadata.get("disk_format"),
+        "os_hash_algo": image.metadata.get("os_hash_algo"),
+        "os_hash_value": image.metadata.get("os_hash_value"),
+        "verified": image.verified,
+    }
+
+
+@click.command("list")
+@archive_argument
+@json_option
+def list_images(archive: Path, as_json: bool) -> int:
+    """List the images in ARCHIVE."""
+    with glancearchive.open(archive) as opened:
+        code = tell_faults(opened)
+        if as_json:
+            emit_json(
+                {
+                    "archive": str(archive),
+                    "archive_id": opened.archive_id.hex(),
+                    "finished": opened.finished,
+                    "root_digest": opened.root_digest.hex() if opened.root_digest else None,
+                    "source": opened.header.source,
+                    "created": opened.header.created,
+                    "images": [summary(image) for image in opened],
+                }
+            )
+            return code
+        table(
+            ("ID", "NAME", "STATUS", "SIZE", "STORED", "FORMAT"),
+            [
+                (
+                    image.id or f"(number {image.number})",
+                    image.name,
+                    image.status,
+                    size_text(image.size),
+                    size_text(image.stored),
+                    str(image.metadata.get("disk_format") or "-"),
+                )
+                for image in opened
+            ],
+            right=(3, 4),
+        )
+        size, stored = sum(image.size or 0 for image in opened), sum(one.size for one in opened.volumes.values())
+        note(f"{len(opened)} images, {size_text(size)} in {size_text(stored)}")
+        return code
+
+
+@click.command()
+@archive_argument
+@click.argument("image")
+@json_option
+def show(archive: Path, image: str, as_json: bool) -> int:
+    """Show all that ARCHIVE knows of IMAGE (an id or a name)."""
+    with glancearchive.open(archive) as opened:
+        code = tell_faults(opened)
+        found = choose(opened, (image,))[0]
+        document = summary(found) | {
+            "digest": found.digest.hex() if found.digest else None,
+            "hashes": dict(found.hashes),
+            "members": [dict(member) for member in found.members],
+            "metadata": dict(found.metadata),
+        }
+        if as_json:
+            emit_json(document)
+            return code
+        for key, value in document.items():
+            if key == "metadata":
+                continue
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            click.echo(f"{key:14} {printable(text)}")
+        click.echo("metadata")
+        for key in sorted(found.metadata):
+            value = found.metadata[key]
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            click.echo(f"  {printable(key)} = {printable(text)}")
+        return code
+
+
+@click.command()
+@archive_argument
+@click.option("--quick", is_flag=True, help="Compare stored bytes with their digests only; decompress nothing.")
+@click.option("--glance-hash", is_flag=True, help="Also rebuild every image and recompute the hash its Glance had.")
+@json_option
+@quiet_option
+def verify(archive: Path, quick: bool, glance_hash: bool, as_json: bool, quiet: bool) -> int:
+    """Check ARCHIVE and name all damage: where it is, and which images it costs.
+
+    By default every record, frame, block and image digest is checked. Exit code 1 when there is damage.
+    """
+    if quick and glance_hash:
+        raise UsageError("--quick and --glance-hash exclude one another")
+    depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
+    with glancearchive.open(archive) as opened, ProgressLine("verified", quiet=quiet or as_json) as progress:
+        report = glancearchive.verify(opened, depth, progress.count)
+        progress.clear()
+        if as_json:
+            emit_json(_report_document(archive, opened, depth, report))
+        else:
+            _print_report(opened, depth, report)
+    return 0 if report.ok else 1
+
+
+def _report_document(path: Path, archive: Archive, depth: Depth, report: Report) -> dict[str, Any]:
+    return {
+        "archive": str(path),
+        "ok": report.ok,
+        "finished": archive.finished,
+        "root_digest": archive.root_digest.hex() if archive.root_digest else None,
+        "depth": depth.name.lower(),
+        "checked": report.checked,
+        "images": [
+            {"id": image.id, "name": image.name, "status": image.status, "reason": image.reason}
+            for image in report.images
+        ],
+        "damage": [
+            {
+                "volume": damage.fault.volume,
+                "begin": damage.fault.begin,
+                "end": damage.fault.end,
+                "layer": damage.fault.layer,
+                "message": damage.fault.message,
+                "images": damage.images,
+            }
+            for damage in report.damage
+        ],
+    }
+
+
+def _print_report(archive: Archive, depth: Depth, report: Report) -> None:
+    for damage in report.damage:
+        click.echo(printable(f"damage: {damage.fault} [{damage.fault.layer}]"))
+        for image in damage.images:
+            click.echo(f"  costs image {printable(image)}")
+    for state in report.images:
+        if state.status != "valid":
+            why = f": {state.reason}" if state.reason else ""
+            click.echo(printable(f"{state.status}: image {state.id} ({state.name!r}){why}"))
+    valid = sum(state.status == "valid" for state in report.images)
+    click.echo(f"{valid} of {len(report.images)} images are whole and can be loaded or extracted")
+    checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
+    if report.ok and archive.root_digest is not None:
+        click.echo(f"ok: {checked[depth]} match; root digest {archive.root_digest.hex()}")
+    else:
+        click.echo(f"NOT OK: {len(report.damage)} findings")

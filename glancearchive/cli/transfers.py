@@ -1,0 +1,167 @@
+"""``dump`` and ``load``: between a Glance and an archive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import glancearchive
+from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults
+from glancearchive.cli.output import emit_json, note, size_text
+from glancearchive.cli.progress import ProgressLine
+from glancearchive.format.compression import LEVELS
+from glancearchive.image import Action, Outcome
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def server_options(command: F) -> F:
+    """The options of every command that talks to a Glance."""
+    for option in reversed(
+        (
+            click.option("--region", help="The region, when the cloud has several."),
+            click.option("--interface", help="The endpoint interface: public (default), internal or admin."),
+            click.option("--cacert", type=click.Path(), help="A file with the CA certificates to trust."),
+            click.option("--cert", type=click.Path(), help="A client certificate."),
+            click.option("--key", type=click.Path(), help="The client certificate's key."),
+            click.option("--insecure", is_flag=True, help="Do not check the server's certificate."),
+            click.option(
+                "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Images at the same time."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _connect(server: str, region: str | None, interface: str | None, tls: dict[str, Any]) -> Any:
+    # Only here, so that commands on an archive alone do without OpenStack's libraries.
+    from glancearchive.endpoints.cloud import connect
+    from glancearchive.endpoints.glance_api import GlanceApi
+
+    return GlanceApi(connect(server, region=region, interface=interface, **tls))
+
+
+@click.command()
+@click.argument("server")
+@archive_argument
+@click.option(
+    "--level", type=click.Choice(list(LEVELS)), default="default", show_default=True, help="How hard to compress."
+)
+@server_options
+@json_option
+@quiet_option
+def dump(
+    server: str,
+    archive: Path,
+    level: str,
+    region: str | None,
+    interface: str | None,
+    jobs: int,
+    as_json: bool,
+    quiet: bool,
+    **tls: Any,
+) -> int:
+    r"""Dump every image that SERVER shows into ARCHIVE.
+
+    Images without data, and those that could not be read, are recorded with the reason; the exit code is then 1.
+
+    \b
+    glancearchive dump mycloud region.gla
+    glancearchive dump https://glance.example.org:9292 region.gla --cacert ca.pem
+    """
+    from glancearchive.endpoints.glance_source import GlanceSource
+    from glancearchive.operations.dump import dump as run
+
+    source = GlanceSource(_connect(server, region, interface, tls))
+    with ProgressLine("dumped", quiet=quiet or as_json) as progress:
+        result = run(source, archive, level=level, jobs=jobs, progress=progress)
+        outcomes = list(_told(result.outcomes, progress, quiet or as_json))
+    document = {
+        "archive": str(archive),
+        "server": source.label,
+        "stored": result.stored,
+        "root_digest": result.root_digest.hex(),
+    }
+    return _conclude(document, outcomes, as_json, f"{size_text(result.stored)} in {archive}")
+
+
+@click.command()
+@click.argument("server")
+@archive_argument
+@click.option("--update-metadata", is_flag=True, help="Bring the metadata of images that are there already into line.")
+@server_options
+@json_option
+@quiet_option
+def load(
+    server: str,
+    archive: Path,
+    update_metadata: bool,
+    region: str | None,
+    interface: str | None,
+    jobs: int,
+    as_json: bool,
+    quiet: bool,
+    **tls: Any,
+) -> int:
+    """Load the images of ARCHIVE into SERVER, with the same ids, metadata and data.
+
+    Each image stays private until its data proved right there. An image that is there with the same data
+    is left alone; one with other data under the same id is reported and never touched.
+    """
+    from glancearchive.endpoints.archive import ArchiveSource
+    from glancearchive.endpoints.glance_target import GlanceTarget
+    from glancearchive.operations.transfer import transfer
+
+    with glancearchive.open(archive) as opened, ProgressLine("loaded", quiet=quiet or as_json) as progress:
+        code = tell_faults(opened)
+        target = GlanceTarget(_connect(server, region, interface, tls), update_metadata=update_metadata)
+        arriving = transfer(ArchiveSource(opened), target, progress=progress, jobs=jobs)
+        outcomes = list(_told(arriving, progress, quiet or as_json))
+    document = {"archive": str(archive), "server": target.label}
+    return max(code, _conclude(document, outcomes, as_json, f"into {target.label}"))
+
+
+def _told(outcomes: Iterator[Outcome], progress: ProgressLine, quiet: bool) -> Iterator[Outcome]:
+    """Hand outcomes on, with a line on stderr for each."""
+    for outcome in outcomes:
+        progress.clear()
+        if not quiet or not outcome.clean:
+            how = f", {outcome.verified} verified" if outcome.verified else ""
+            why = f": {outcome.reason}" if outcome.reason else ""
+            note(f"{outcome.action}: {outcome.id} ({outcome.name!r}), {size_text(outcome.size)}{how}{why}")
+            for line in outcome.dropped:
+                note(f"  dropped: {line}")
+            for line in outcome.differences:
+                note(f"  differs: {line}")
+        yield outcome
+
+
+def _conclude(document: dict[str, Any], outcomes: list[Outcome], as_json: bool, where: str) -> int:
+    """Render the result; the exit code."""
+    clean = all(outcome.clean for outcome in outcomes)
+    if as_json:
+        images = [
+            {
+                "id": outcome.id,
+                "name": outcome.name,
+                "action": str(outcome.action),
+                "reason": outcome.reason,
+                "size": outcome.size,
+                "verified": outcome.verified,
+                "dropped": outcome.dropped,
+                "differences": outcome.differences,
+            }
+            for outcome in outcomes
+        ]
+        emit_json(document | {"ok": clean and bool(outcomes), "images": images})
+    else:
+        counts = [f"{sum(one.action is action for one in outcomes)} {action}" for action in Action]
+        total = size_text(sum(outcome.size for outcome in outcomes))
+        click.echo(f"{len(outcomes)} images: {', '.join(one for one in counts if one[:2] != '0 ')}; {total} {where}")
+    if not outcomes:
+        note("glancearchive: there was no image to copy")
+    return 0 if clean and outcomes else 1

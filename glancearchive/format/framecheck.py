@@ -1,0 +1,140 @@
+"""Checks volumes, records, frames and blocks of an archive: all of SPEC section 10 below the layer ``image``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypedDict
+
+import numpy as np
+
+from glancearchive.errors import BlockError, FormatError, FrameError
+from glancearchive.format.compression import decompress
+from glancearchive.format.hashing import Digests, block_digests
+from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.reader import Archive
+from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.schema import Checkpoint
+from glancearchive.format.volume import Volume
+
+
+class _Where(TypedDict):
+    volume: str
+    begin: int
+    end: int
+
+
+class FrameCheck:
+    """One pass over all volumes of `archive`; call `run` once, then look at `faults`, `bad` and `digests`.
+
+    Without `blocks` the stored bytes are compared with their digests and not decompressed.
+    `progress` is told of stored bytes as they are checked.
+    """
+
+    def __init__(self, archive: Archive, blocks: bool, progress: Callable[[int], None], threads: int) -> None:
+        self.faults: list[FormatError] = []
+        self.bad: dict[int, FormatError] = {}  # frame number to what is wrong with it
+        self.digests: dict[int, Digests] = {}  # frame number to the digests computed from its blocks
+        self.checked = 0  # stored bytes
+        self._archive = archive
+        self._block_size = archive.header.block_size
+        self._blocks = blocks
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(threads, "verify")
+        self._most_waiting = 4 * threads
+        self._waiting: deque[tuple[RecordHeader, Future[Digests | None]]] = deque()
+        self._met: set[int] = set()  # numbers of frames that were checked
+        self._zero = block_digests(archive.header.hash_key, memoryview(bytes(self._block_size)), self._block_size)
+
+    def run(self) -> None:
+        """Check everything; collects faults and raises none, but for an archive that must be refused."""
+        archive, position = self._archive, Position()
+        with self._pool:
+            for number in range(1, max(archive.volumes) + 1):
+                if number in archive.volumes:
+                    self._check_volume(number, archive.volumes[number], position)
+                else:
+                    position.forget()
+            # Frames that the index knows but the scan did not meet: their record header is damaged or gone.
+            for frame in archive.catalog.frames:
+                if frame.number not in self._met:
+                    self._submit(archive.volumes[frame.volume], frame.header(archive.archive_id))
+            self._drain(0)
+
+    def _check_volume(self, number: int, volume: Volume, position: Position) -> None:
+        for step in VolumeScan(volume, self._archive.archive_id, number, self._archive.header, position):
+            self.faults += step.faults
+            header = step.header
+            if header is None:
+                continue
+            if header.type == RecordType.FRAME:
+                if header.end <= volume.size:
+                    self._submit(volume, header)
+                continue
+            if isinstance(step.content, Checkpoint):
+                self._drain(0)
+                if self._blocks:
+                    self._compare(volume, step.content)
+            self._count(header)
+
+    def _submit(self, volume: Volume, header: RecordHeader) -> None:
+        self._met.add(header.number)
+        self._waiting.append((header, self._pool.submit(self._check_frame, volume, header)))
+        self._drain(self._most_waiting)
+
+    def _check_frame(self, volume: Volume, header: RecordHeader) -> Digests | None:
+        where = _Where(volume=volume.name, begin=header.payload_offset, end=header.end)
+        stored = volume.read_payload(header)
+        if header.raw_size % self._block_size:
+            message = f"frame {header.number} has {header.raw_size} bytes, not a multiple of {self._block_size}"
+            raise FrameError(message, **where)
+        if not self._blocks:
+            return None
+        try:
+            raw = decompress(stored, header.raw_size)
+        except ValueError as error:
+            raise FrameError(f"frame {header.number}: {error}", **where) from None
+        return block_digests(self._archive.header.hash_key, memoryview(raw), self._block_size)
+
+    def _drain(self, most: int) -> None:
+        while len(self._waiting) > most:
+            header, future = self._waiting.popleft()
+            try:
+                digests = future.result()
+            except FormatError as error:
+                self._add(header.number, error)
+            else:
+                if digests is not None:
+                    self.digests[header.number] = digests
+            self._count(header)
+
+    def _count(self, header: RecordHeader) -> None:
+        self.checked += header.end - header.offset
+        self._progress(header.end - header.offset)
+
+    def _add(self, frame: int, fault: FormatError) -> None:
+        self.faults.append(fault)
+        self.bad.setdefault(frame, fault)
+
+    def _compare(self, volume: Volume, checkpoint: Checkpoint) -> None:
+        """Hold the blocks of the frames that `checkpoint` commits against the digests it lists."""
+        run, listed = checkpoint.frames, checkpoint.frames.block_digests
+        assert listed is not None
+        at = 0
+        for number, (offset, stored_size, raw_size, _) in enumerate(run.rows.tolist(), run.first_frame):
+            count = raw_size // self._block_size
+            expected, found = listed[at : at + count], self.digests.get(number)
+            first_block, at = run.first_block + at, at + count
+            if found is None or len(found) != count:
+                continue  # reported when the frame was checked, or as a frame index that differs
+            begin = offset + HEADER_SIZE
+            for wrong, what in (
+                ((expected != found).any(axis=1), "do not match their digest"),
+                ((found == self._zero).all(axis=1), "are all zero, which must not be stored"),
+            ):
+                if wrong.any():
+                    first = first_block + int(np.flatnonzero(wrong)[0])
+                    message = f"frame {number}: {int(wrong.sum())} of {count} blocks, from block {first} on, {what}"
+                    where = _Where(volume=volume.name, begin=begin, end=begin + stored_size)
+                    self._add(number, BlockError(message, **where))

@@ -1,0 +1,160 @@
+"""Checks an archive in all layers, names every fault and the images it costs (SPEC section 10)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from glancearchive.errors import FormatError, GlanceHashError, ImageError
+from glancearchive.format.catalog import Entry, check_extents
+from glancearchive.format.framecheck import FrameCheck
+from glancearchive.format.hashing import ImageDigest
+from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.schema import COMPLETE, ZEROS, Extents
+
+VALID, DAMAGED = "valid", "damaged"
+
+
+class Depth(IntEnum):
+    """How much is checked; each includes those before it."""
+
+    QUICK = 0  # stored bytes against their digests, and all that the structured records say
+    FULL = 1  # every block and every image digest
+    GLANCE = 2  # every image rebuilt, and hashed as its Glance did
+
+
+@dataclass(slots=True)
+class Damage:
+    """One fault, and the ids of the images that it costs."""
+
+    fault: FormatError
+    images: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """What a verification says of one image: ``valid``, ``damaged``, ``no-data``, ``failed`` or ``unfinished``.
+
+    `reason` is the first fault, or why the image has no data.
+    """
+
+    id: str
+    name: str
+    status: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """The result of a verification. `checked` counts stored bytes that were read."""
+
+    damage: list[Damage] = field(default_factory=list)
+    images: list[ImageState] = field(default_factory=list)
+    checked: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.damage
+
+
+def verify(
+    archive: Archive,
+    depth: Depth = Depth.FULL,
+    progress: Callable[[int], None] = lambda _count: None,
+    threads: int = 2,
+) -> Report:
+    """Check all of `archive`. Damage is reported, not raised. `progress` is told of bytes as they are checked."""
+    archive.load_extents()
+    check = FrameCheck(archive, depth >= Depth.FULL, progress, threads)
+    check.run()
+    report = Report(checked=check.checked)
+    known: dict[tuple[str, int, int, str], Damage] = {}
+    for fault in [*check.faults, *archive.faults]:
+        key = fault.volume, fault.begin, fault.end, fault.layer
+        if key not in known:
+            known[key] = Damage(fault)
+            report.damage.append(known[key])
+    by_fault = {id(damage.fault): damage for damage in report.damage}
+    checker = _ImageCheck(archive, check, depth, progress)
+    with ThreadPoolExecutor(threads, "images") as pool:
+        for image, faults in zip(archive.images, pool.map(checker.faults, archive.images), strict=True):
+            for fault in faults:
+                damage = by_fault.get(id(fault))
+                if damage is None:
+                    damage = by_fault[id(fault)] = Damage(fault)
+                    report.damage.append(damage)
+                damage.images.append(image.id)
+            status = DAMAGED if faults else VALID if image.status == COMPLETE else image.status
+            reason = str(faults[0]) if faults else image.reason
+            report.images.append(ImageState(image.id, image.name, status, reason))
+    return report
+
+
+class _ImageCheck:
+    """The layers ``image`` and ``glance``."""
+
+    def __init__(self, archive: Archive, check: FrameCheck, depth: Depth, progress: Callable[[int], None]) -> None:
+        self._archive = archive
+        self._check = check
+        self._depth = depth
+        self._progress = progress
+        frames = archive.catalog.frames
+        bad = [frame for frame in frames if frame.number in check.bad]
+        self._bad = [(np.uint64(one.first_block), np.uint64(one.first_block + one.blocks), one.number) for one in bad]
+
+    def faults(self, image: ArchivedImage) -> list[FormatError]:
+        """What is wrong with `image`: faults of its own, and those of the frames it needs."""
+        entry = image.entry
+        if entry.begin is None:
+            return [ImageError(f"image number {entry.number}: no record at hand says what it is")]
+        if entry.end is None or entry.end.status != COMPLETE:
+            return []
+        faults: list[FormatError] = [
+            ImageError(f"image {image.id}: {line}")
+            for line in check_extents(entry, self._archive.catalog.frames, self._archive.header.block_size)
+        ]
+        extents, _ = entry.extents()
+        data = extents[extents[:, 0] != ZEROS]
+        for begin, end, number in self._bad:
+            if np.any((data[:, 0] < end) & (data[:, 0] + data[:, 1] > begin)):
+                faults.append(self._check.bad[number])
+        if faults or self._depth < Depth.FULL:
+            return faults
+        assert entry.end.size is not None
+        if self._digest(entry, extents, entry.end.size) != entry.end.digest:
+            return [ImageError(f"image {image.id}: the image digest does not match its blocks")]
+        return self._hash_faults(image) if self._depth >= Depth.GLANCE else []
+
+    def _digest(self, entry: Entry, extents: Extents, size: int) -> bytes:
+        """The image digest, from the digests that were computed of its blocks."""
+        digest = ImageDigest()
+        for start, count in extents.tolist():
+            if start == ZEROS:
+                digest.zeros(count)
+                continue
+            at, end = start, start + count
+            while at < end:
+                frame = self._archive.catalog.frames.find(at)
+                assert frame is not None, f"the extents of image {entry.number} were checked"
+                stop = min(end, frame.first_block + frame.blocks)
+                digest.data(self._check.digests[frame.number][at - frame.first_block : stop - frame.first_block])
+                at = stop
+        return digest.digest(size)
+
+    def _hash_faults(self, image: ArchivedImage) -> list[FormatError]:
+        """Rebuild the image and compare the hashes that were recorded when it was archived."""
+        hashes = {name: hashlib.new(name) for name in image.hashes if name in hashlib.algorithms_available}
+        for chunk in image.content().chunks():
+            for each in hashes.values():
+                each.update(chunk)
+            self._progress(len(chunk))
+        return [
+            GlanceHashError(f"image {image.id}: its {name} is {each.hexdigest()}, recorded is {image.hashes[name]}")
+            for name, each in hashes.items()
+            if each.hexdigest() != image.hashes[name]
+        ]

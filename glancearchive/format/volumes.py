@@ -1,0 +1,41 @@
+"""Which files are the volumes of an archive."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from glancearchive.errors import LocalError
+
+PART_SUFFIX = ".part"
+_NUMBERED = re.compile(r"(?P<stem>.+)\.\d{3,5}\.gla")
+
+
+def find_volumes(path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> list[Path]:
+    """The volumes that `path` stands for, and those in `more`, each once.
+
+    A numbered volume stands for all volumes of its name in its directory. Raises LocalError when `path` does not exist,
+    saying so when an unfinished archive of that name does.
+    """
+    found: list[Path] = []
+    for one in (path, *more):
+        for volume in _expand(Path(one)):
+            if volume not in found:
+                found.append(volume)
+    return found
+
+
+def _expand(path: Path) -> list[Path]:
+    if not path.exists():
+        part = path.with_name(path.name + PART_SUFFIX)
+        if part.exists():
+            raise LocalError(f"{path}: is not finished; what there is of it is in {part.name}")
+        raise LocalError(f"{path}: no such archive")
+    if path.is_dir():
+        raise LocalError(f"{path}: is a directory, not an archive")
+    numbered = _NUMBERED.fullmatch(path.name)
+    if numbered is None:
+        return [path]
+    same = re.compile(re.escape(numbered["stem"]) + r"\.\d{3,5}\.gla")
+    return sorted(one for one in path.parent.iterdir() if same.fullmatch(one.name))

@@ -1,0 +1,149 @@
+"""Writes images of an archive into files: whole and proven, or not under their names at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from glancearchive.errors import ImageError, LocalError
+from glancearchive.format.content import Segment
+from glancearchive.format.proof import ImageProof
+from glancearchive.format.reader import ArchivedImage
+from glancearchive.image import Buffer
+from glancearchive.streamhash import StreamHash, computable
+
+_ZEROS = bytes(1 << 20)
+
+
+def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], None]) -> int:
+    """Write the image's bytes to `path`, sparse where it has zeros. Returns its size in bytes.
+
+    The bytes go to a temporary name beside `path` first and get their name only after
+    the image's digest and the hash that its Glance recorded matched. Raises LocalError
+    (also when `path` exists) and FormatError; `path` does not exist then.
+    """
+    if path.exists() or path.is_symlink():
+        raise LocalError(f"{path}: exists already")
+    content = image.content()
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+
+            def put(segment: Segment) -> None:
+                if segment.data is not None:
+                    file.seek(segment.position)
+                    _write_all(file, segment.data)
+
+            _proven(image, put, progress)
+            file.truncate(content.size)
+            os.fchmod(descriptor, 0o666 & ~_umask()) if hasattr(os, "fchmod") else None
+            os.fsync(descriptor)
+        _give_name(temporary, path)
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return content.size
+
+
+def extract_to_stream(image: ArchivedImage, stream: BinaryIO, progress: Callable[[int], None]) -> int:
+    """Write the image's bytes to `stream` in order. Returns its size in bytes.
+
+    Each byte was checked against the digest of its frame before; that the image is right as a whole is known only
+    at the end. Raises FormatError, LocalError, and BrokenPipeError when nobody reads on.
+    """
+
+    def put(segment: Segment) -> None:
+        left = segment.length
+        while left:
+            piece: Buffer = _ZEROS[: min(left, len(_ZEROS))] if segment.data is None else segment.data
+            stream.write(piece)
+            left -= len(piece)
+
+    try:
+        _proven(image, put, progress)
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LocalError(f"cannot write: {error.strerror}") from None
+    assert image.size is not None
+    return image.size
+
+
+def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callable[[int], None]) -> int:
+    """Write ``ID`` (the metadata as JSON) and, when there are data, ``ID.img``: the layout of glance-replicator.
+
+    Returns the bytes of image data. Raises as `extract_to_file`.
+    """
+    metadata = directory / image.id
+    if metadata.exists() or metadata.is_symlink():
+        raise LocalError(f"{metadata}: exists already")
+    size = 0
+    if image.size is not None:
+        size = extract_to_file(image, directory / f"{image.id}.img", progress)
+    document = dict(image.metadata)
+    if image.members:
+        document["members"] = [dict(member) for member in image.members]
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, suffix=".part", delete=False) as file:
+            json.dump(document, file, indent=1, sort_keys=True, ensure_ascii=False)
+        Path(file.name).chmod(0o666 & ~_umask())
+        _give_name(Path(file.name), metadata)
+    except OSError as error:
+        raise LocalError(f"{metadata}: cannot be written: {error.strerror}") from None
+    return size
+
+
+def _proven(image: ArchivedImage, put: Callable[[Segment], None], progress: Callable[[int], None]) -> None:
+    """Pass all segments to `put`; raises ImageError when at the end the image is not the one that was archived."""
+    proof = ImageProof(image)
+    with StreamHash([name for name in image.hashes if computable(name)]) as hashes:
+        for segment in image.content().segments():
+            put(segment)
+            proof.add(segment)
+            if segment.data is not None:
+                hashes.update(segment.data)
+            else:
+                for at in range(0, segment.length, len(_ZEROS)):
+                    hashes.update(_ZEROS[: min(len(_ZEROS), segment.length - at)])
+            progress(segment.length)
+        found = hashes.hexdigests()
+    proof.check()
+    for name, value in found.items():
+        if value != image.hashes[name]:
+            raise ImageError(f"image {image.id}: its {name} is {value}, recorded is {image.hashes[name]}")
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Rename, but never over a file that appeared meanwhile."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise LocalError(f"{path}: exists already") from None
+    except OSError:  # a file system without hard links: FAT, exFAT
+        if path.exists():
+            raise LocalError(f"{path}: exists already") from None
+        temporary.rename(path)
+    else:
+        temporary.unlink()
+
+
+def _write_all(file: BinaryIO, data: Buffer) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,68 @@
+"""Copies images from a source to a target, several at a time. Dump, load and live copy are this."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from glancearchive.errors import InterruptedTransferError
+from glancearchive.image import Image, Outcome, Progress, Source, Target
+
+
+class Stop:
+    """Asks a transfer to end soon. Safe in several threads and in a signal handler."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def request(self) -> None:
+        self._event.set()
+
+    def check(self) -> None:
+        """Raises InterruptedTransferError once the end was asked for."""
+        if self._event.is_set():
+            raise InterruptedTransferError("interrupted")
+
+
+class _StoppingProgress:
+    """Hands progress on, and ends the transfer of an image between two pieces when that was asked for."""
+
+    def __init__(self, inner: Progress, stop: Stop) -> None:
+        self._inner = inner
+        self._stop = stop
+
+    def advance(self, image: Image, count: int) -> None:
+        self._stop.check()
+        self._inner.advance(image, count)
+
+
+def transfer(
+    source: Source, target: Target, *, progress: Progress, jobs: int = 2, stop: Stop | None = None
+) -> Iterator[Outcome]:
+    """Copy every image of `source` to `target`, `jobs` at a time; yields outcomes as they are known.
+
+    Raises what concerns more than one image (a server or a medium that is gone),
+    InterruptedTransferError after `stop`; the images begun by then are ended first or left
+    for a later run, as the target does it.
+    """
+    stop = stop or Stop()
+    watched = _StoppingProgress(progress, stop)
+    running: set[Future[Outcome]] = set()
+    with ThreadPoolExecutor(jobs, "transfer") as pool:
+        try:
+            for image in source.images():
+                stop.check()
+                running.add(pool.submit(target.receive, image, source, watched))
+                while len(running) >= 2 * jobs:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            stop.request()  # an error, an interruption or a caller that looks away ends the others too
+            for future in running:
+                future.cancel()

@@ -1,0 +1,58 @@
+"""Hashes of a byte stream, computed beside it in a thread of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+
+from glancearchive.image import Buffer
+
+_QUEUED = 8  # buffers; with pieces of about 1 MiB some MiB
+
+
+def computable(algorithm: str) -> bool:
+    """Whether this machine can compute the hash that :mod:`hashlib` calls `algorithm`."""
+    return algorithm in hashlib.algorithms_available and not algorithm.startswith("shake")
+
+
+class StreamHash:
+    """Feed it buffers in order with `update`, then ask `hexdigests`. A context manager; for one feeding thread.
+
+    The buffers must not change afterwards. hashlib releases the GIL, so that hashing runs beside the rest.
+    """
+
+    def __init__(self, algorithms: Iterable[str]) -> None:
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+        self._queue: queue.Queue[Buffer | None] = queue.Queue(_QUEUED)
+        self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (data := self._queue.get()) is not None:
+            for each in self._hashes.values():
+                each.update(data)
+
+    def update(self, data: Buffer) -> None:
+        """Take the next bytes; waits when hashing is far behind."""
+        self._queue.put(data)
+
+    def hexdigests(self) -> dict[str, str]:
+        """Algorithm to lower-case hex, over all bytes taken. Ends the computation."""
+        self.close()
+        return {name: each.hexdigest() for name, each in self._hashes.items()}
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+
+    def __enter__(self) -> StreamHash:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
