@@ -11,9 +11,9 @@ import click
 import glancearchive
 from glancearchive.cli.output import emit_json, note, printable, size_text, table
 from glancearchive.cli.progress import ProgressLine
-from glancearchive.errors import UsageError
+from glancearchive.errors import ArchiveError, FormatError, UsageError
 from glancearchive.format.reader import Archive, ArchivedImage
-from glancearchive.format.verifier import Depth, Report
+from glancearchive.format.verifier import Damage, Depth, Report
 
 archive_argument = click.argument("archive", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as one JSON document.")
@@ -142,22 +142,31 @@ def verify(archive: Path, quick: bool, glance_hash: bool, as_json: bool, quiet: 
     if quick and glance_hash:
         raise UsageError("--quick and --glance-hash exclude one another")
     depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
-    with glancearchive.open(archive) as opened, ProgressLine("verified", quiet=quiet or as_json) as progress:
-        report = glancearchive.verify(opened, depth, progress.count)
-        progress.clear()
-        if as_json:
-            emit_json(_report_document(archive, opened, depth, report))
-        else:
-            _print_report(opened, depth, report)
+    root_digest, finished = None, False
+    try:
+        with glancearchive.open(archive) as opened, ProgressLine("verified", quiet=quiet or as_json) as progress:
+            report = glancearchive.verify(opened, depth, progress.count)
+            finished = opened.finished
+            root_digest = opened.root_digest.hex() if opened.root_digest else None
+    except ArchiveError:
+        raise
+    except FormatError as error:  # an archive, but too little of it is left to open it
+        report = Report([Damage(error)])
+    if as_json:
+        emit_json(_report_document(archive, depth, report, finished, root_digest))
+    else:
+        _print_report(depth, report, root_digest)
     return 0 if report.ok else 1
 
 
-def _report_document(path: Path, archive: Archive, depth: Depth, report: Report) -> dict[str, Any]:
+def _report_document(
+    path: Path, depth: Depth, report: Report, finished: bool, root_digest: str | None
+) -> dict[str, Any]:
     return {
         "archive": str(path),
         "ok": report.ok,
-        "finished": archive.finished,
-        "root_digest": archive.root_digest.hex() if archive.root_digest else None,
+        "finished": finished,
+        "root_digest": root_digest,
         "depth": depth.name.lower(),
         "checked": report.checked,
         "images": [
@@ -178,7 +187,7 @@ def _report_document(path: Path, archive: Archive, depth: Depth, report: Report)
     }
 
 
-def _print_report(archive: Archive, depth: Depth, report: Report) -> None:
+def _print_report(depth: Depth, report: Report, root_digest: str | None) -> None:
     for damage in report.damage:
         click.echo(printable(f"damage: {damage.fault} [{damage.fault.layer}]"))
         for image in damage.images:
@@ -190,7 +199,7 @@ def _print_report(archive: Archive, depth: Depth, report: Report) -> None:
     valid = sum(state.status == "valid" for state in report.images)
     click.echo(f"{valid} of {len(report.images)} images are whole and can be loaded or extracted")
     checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
-    if report.ok and archive.root_digest is not None:
-        click.echo(f"ok: {checked[depth]} match; root digest {archive.root_digest.hex()}")
+    if report.ok:
+        click.echo(f"ok: {checked[depth]} match; root digest {root_digest}")
     else:
         click.echo(f"NOT OK: {len(report.damage)} findings")

@@ -11,7 +11,7 @@ from glancearchive.image import Digest, Image
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`verified` is the digest that settled it, "" for none; `difference` says what differs, "" for nothing."""
+    """`verified` is the algorithm whose digests are equal, "" for none; `difference` says what differs, if any does."""
 
     verified: str = ""
     difference: str = ""
@@ -29,14 +29,14 @@ def compare_data(here: Image, there: Image, compute: Callable[[str], str] | None
     for digest in here.digests:
         expected = known.get(digest.algorithm)
         if expected is not None and expected != digest:
-            return Agreement(str(expected), f"{digest} instead of {expected}")
+            return Agreement(difference=f"{digest} instead of {expected}")
     strongest = next(iter(here.digests), None)
     if strongest is None:
         return Agreement()
     if strongest.algorithm not in known and compute is not None and strongest.algorithm in hashlib.algorithms_available:
         expected = Digest(strongest.algorithm, compute(strongest.algorithm))
         if expected != strongest:
-            return Agreement(str(expected), f"{strongest} instead of {expected}")
-        return Agreement(str(strongest))
+            return Agreement(difference=f"{strongest} instead of {expected}")
+        return Agreement(strongest.algorithm)
     common = next((digest for digest in here.digests if digest.algorithm in known), None)
-    return Agreement(str(common) if common else "")
+    return Agreement(common.algorithm if common else "")

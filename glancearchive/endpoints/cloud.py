@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -80,7 +81,8 @@ class Cloud:
         """Send one request and return the response to it, whose status is 2xx.
 
         `doing` begins every message. With `stream` the body is still to be read, by `pieces`.
-        A token that ran out is renewed, once; this is safe since `body` is bytes.
+        A token that ran out is renewed, once; this is safe since `body` is bytes. Redirects
+        are not followed: an upload could not, and a token is for the server that was named.
         """
         with _transport(f"{self.label}: {doing}"):
             response = self._session.request(
@@ -91,6 +93,7 @@ class Cloud:
                 data=body,
                 stream=stream,
                 timeout=(_CONNECT, _READ),
+                redirect=False,
                 raise_exc=False,
             )
         if not 200 <= response.status_code < 300:
@@ -128,13 +131,19 @@ class Cloud:
                 if not 200 <= response.status_code < 300:
                     raise error_from(response, doing)
 
-    def pieces(self, response: requests.Response, doing: str) -> Iterator[bytes]:
-        """The body of a streamed response as it is on the wire, in pieces of at most `PIECE` bytes."""
+    def pieces(self, response: requests.Response) -> Iterator[bytes]:
+        """The body of a streamed response as it is on the wire, in pieces of at most `PIECE` bytes.
+
+        Raises `StreamError` when the connection fails or ends before the announced length.
+        """
         try:
             while piece := response.raw.read(PIECE, decode_content=False):
                 yield piece
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            raise StreamError(f"{doing}: the connection failed: {_root_cause(error)}") from error
+            cause = _root_cause(error)
+            if isinstance(cause, http.client.IncompleteRead):
+                raise StreamError(f"the connection ended {cause.expected} bytes early") from error
+            raise StreamError(f"the connection failed: {_one_line(cause)}") from error
         finally:
             response.close()
 
@@ -170,17 +179,24 @@ def connect(
         warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
     if endpoint := _as_url(server):
         verify: bool | str = False if insecure else cacert or True
-        session = _session(NoAuth(), verify, (cert, key) if cert and key else cert)
+        session = _session(server, NoAuth(), verify, (cert, key) if cert and key else cert)
     else:
         options = {"region_name": region, "interface": interface, "cacert": cacert, "cert": cert, "key": key}
-        with _transport(f"looking for the image service of {server!r}"):
+        with _transport(f"looking for the image service of {server!r}"), warnings.catch_warnings():
+            # openstacksdk warns of what it does itself.
+            warnings.simplefilter("ignore", category=PendingDeprecationWarning)
             session, endpoint = _from_config(server, {**options, "insecure": insecure or None})
     cloud = Cloud(session, endpoint)
     _probe(cloud)
     return cloud
 
 
-def _session(auth: BaseAuthPlugin | None, verify: bool | str | None, cert: Any) -> Session:
+def _session(
+    server: str, auth: BaseAuthPlugin | None, verify: bool | str | None, cert: str | tuple[str, str] | None
+) -> Session:
+    for name in (verify, *(cert if isinstance(cert, tuple) else (cert,))):
+        if isinstance(name, str) and not Path(name).exists():
+            raise UsageError(f"certificates for {server}: there is no file {name}")
     return Session(auth=auth, verify=True if verify is None else verify, cert=cert, timeout=_READ, user_agent=_AGENT)
 
 
@@ -215,7 +231,8 @@ def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
     """A session and the endpoint for the cloud `name` of the user's configuration."""
     try:
         config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
-        known = sorted(config.get_cloud_names())
+        # "defaults" is what openstacksdk makes up when there is nothing else.
+        known = sorted(set(config.get_cloud_names()) - (set() if config.config_filename else {"defaults"}))
         if name not in known:
             if name == "envvars":
                 raise UsageError("'envvars' takes the cloud from OS_* variables, and none are set")
@@ -223,7 +240,7 @@ def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
             raise UsageError(f"unknown cloud {name!r}; {among}; a server is given as host:port or as a URL")
         region = config.get_one(cloud=name, **{key: value for key, value in options.items() if value is not None})
         verify, cert = region.get_requests_verify_args()
-        session = _session(region.get_session().auth, verify, cert)
+        session = _session(name, region.get_session().auth, verify, cert)
         endpoint = region.get_endpoint("image") or session.get_endpoint(
             service_type=region.get_service_type("image"),
             service_name=region.get_service_name("image"),
@@ -234,6 +251,11 @@ def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
         raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
     except (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound):
         endpoint = None
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        # That is all that keystoneauth makes of a missing password.
+        raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
     if not endpoint:
         where = region.get_region_name("image") or "any region"
         raise NotGlanceError(

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -76,7 +77,7 @@ class GlanceApi:
             hidden = [{**view, "os_hidden": "true"} for view in views]
             try:
                 listings = [self._listing(view) for view in (*views, *hidden)]
-                for image in heapq.merge(*listings, key=lambda image: (str(image.get("created_at")), str(image["id"]))):
+                for image in heapq.merge(*listings, key=lambda image: str(image.get("created_at"))):
                     if image["id"] not in seen:
                         seen.add(image["id"])
                         yield image
@@ -100,9 +101,7 @@ class GlanceApi:
                     raise
                 trail.pop()
                 continue
-            images = page.get("images")
-            if not isinstance(images, list):
-                raise NotGlanceError("listing images: the answer holds no list of images")
+            images = _objects(page.get("images"), "id", "listing images")
             fresh = [image for image in images if image["id"] not in seen]
             yield from fresh
             seen.update(image["id"] for image in fresh)
@@ -111,8 +110,8 @@ class GlanceApi:
             trail = [*trail, *(image["id"] for image in images)][-PAGE:]
 
     def get(self, image_id: str) -> Json:
-        """The image's metadata."""
-        return self._json(f"looking up image {image_id}", "GET", f"/v2/images/{image_id}")
+        """The image's metadata, `id` and `status` among them."""
+        return self._image(f"looking up image {image_id}", "GET", _path(image_id))
 
     def find(self, image_id: str) -> Json | None:
         """The image's metadata, None when there is no such image, or none that the caller may see."""
@@ -123,8 +122,8 @@ class GlanceApi:
 
     def members(self, image_id: str) -> list[Json]:
         """Who a shared image is shared with, as far as the caller may know. Other images have none: 403."""
-        answer = self._json(f"listing the members of image {image_id}", "GET", f"/v2/images/{image_id}/members")
-        return list(answer.get("members", ()))
+        doing = f"listing the members of image {image_id}"
+        return _objects(self._json(doing, "GET", _path(image_id, "members")).get("members"), "member_id", doing)
 
     def download(self, image_id: str, offset: int = 0) -> Download:
         """Begin to read the image's data, once; from `offset` on if the server will, see `Download.start`.
@@ -137,7 +136,7 @@ class GlanceApi:
         headers = {"Accept": "application/octet-stream, application/json;q=0.9", "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        response = self.cloud.request(doing, "GET", f"/v2/images/{image_id}/file", headers=headers, stream=True)
+        response = self.cloud.request(doing, "GET", _path(image_id, "file"), headers=headers, stream=True)
         if response.status_code == 204:
             response.close()
             raise NoDataError(
@@ -150,46 +149,43 @@ class GlanceApi:
         except StreamError:
             response.close()
             raise
-        return Download(start, total, self.cloud.pieces(response, doing), response)
+        return Download(start, total, self.cloud.pieces(response), response)
 
     def create(self, body: Mapping[str, Any]) -> Json:
         """Create an image without data. 409: the id is taken, visibly or not, or was once."""
-        return self._json(f"creating image {body.get('id', '')}", "POST", "/v2/images", body)
+        return self._image(f"creating image {body.get('id', '')}", "POST", "/v2/images", body)
 
     def upload(self, image_id: str, body: Body) -> None:
         """Upload `body` as the image's data, once. See `Cloud.send`; never chunked, the size is declared."""
         headers = {"Content-Type": "application/octet-stream", "x-openstack-image-size": str(len(body))}
-        self.cloud.send(f"uploading image {image_id}", f"/v2/images/{image_id}/file", body, headers)
+        self.cloud.send(f"uploading image {image_id}", _path(image_id, "file"), body, headers)
 
     def patch(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> Json:
         """Change metadata: all of `operations`, or none."""
-        doing = f"updating image {image_id}"
-        return self._json(doing, "PATCH", f"/v2/images/{image_id}", list(operations), kind=_PATCH_TYPE)
+        return self._image(f"updating image {image_id}", "PATCH", _path(image_id), list(operations), kind=_PATCH_TYPE)
 
     def add_member(self, image_id: str, project: str) -> None:
-        self._json(
-            f"sharing image {image_id} with {project}", "POST", f"/v2/images/{image_id}/members", {"member": project}
-        )
+        """Share the image with a project, which then has to accept it. 409: it is shared with it already."""
+        doing = f"sharing image {image_id} with {project}"
+        self._json(doing, "POST", _path(image_id, "members"), {"member": project})
 
     def set_member_status(self, image_id: str, project: str, status: str) -> None:
         """Only the member itself or an admin may."""
         doing = f"setting the membership of {project} in image {image_id} to {status}"
-        self._json(doing, "PUT", f"/v2/images/{image_id}/members/{project}", {"status": status})
+        self._json(doing, "PUT", _path(image_id, "members", project), {"status": status})
 
     def remove_member(self, image_id: str, project: str) -> None:
-        self._call(
-            f"ending the sharing of image {image_id} with {project}",
-            "DELETE",
-            f"/v2/images/{image_id}/members/{project}",
-        )
+        """Stop sharing the image with a project."""
+        doing = f"ending the sharing of image {image_id} with {project}"
+        self._call(doing, "DELETE", _path(image_id, "members", project))
 
     def deactivate(self, image_id: str) -> None:
         """Stop anybody but admins from reading the image's data."""
-        self._call(f"deactivating image {image_id}", "POST", f"/v2/images/{image_id}/actions/deactivate")
+        self._call(f"deactivating image {image_id}", "POST", _path(image_id, "actions", "deactivate"))
 
     def delete(self, image_id: str) -> None:
         """Delete the image. Its id cannot be used again until the operator purges the database."""
-        self._call(f"deleting image {image_id}", "DELETE", f"/v2/images/{image_id}")
+        self._call(f"deleting image {image_id}", "DELETE", _path(image_id))
 
     def schema(self) -> Json:
         """The JSON schema of an image at this server: its fields, and the formats it takes."""
@@ -198,6 +194,12 @@ class GlanceApi:
     def usage(self) -> Json:
         """Quotas and what is used of them. 404 before Yoga."""
         return self._json("asking for quotas", "GET", "/v2/info/usage")
+
+    def _image(self, doing: str, method: str, path: str, body: object = None, **options: Any) -> Json:
+        answer = self._json(doing, method, path, body, **options)
+        if not (isinstance(answer.get("id"), str) and isinstance(answer.get("status"), str)):
+            raise NotGlanceError(f"{doing}: the answer is no image")
+        return answer
 
     def _json(
         self,
@@ -233,6 +235,20 @@ class GlanceApi:
         return self.patience.run(
             lambda: self.cloud.request(doing, method, path, params=params, headers=headers, body=data)
         )
+
+
+def _path(image_id: str, *more: str) -> str:
+    """A path below the image; ids come from archives too, and may be anything."""
+    return "/".join(["/v2/images", *(quote(part, safe="") for part in (image_id, *more))])
+
+
+def _objects(answer: object, key: str, doing: str) -> list[Json]:
+    """A list of JSON objects that each have a string under `key`."""
+    if not isinstance(answer, list) or not all(
+        isinstance(item, dict) and isinstance(item.get(key), str) for item in answer
+    ):
+        raise NotGlanceError(f"{doing}: the answer is not what a Glance gives")
+    return answer
 
 
 def _extent(response: requests.Response, doing: str) -> tuple[int, int | None]:

@@ -30,11 +30,19 @@ class Metadata:
         """Turn the `current` metadata at the target into those of the image, members included; the mark goes last."""
         if self._image.metadata.get("status") == "deactivated" and current.get("status") == "active":
             self._attempt("status deactivated", partial(self._api.deactivate, self._image.id))
-        refused = self._patch(policy.final_patch(current, self._image))
-        self._share()
-        if policy.MARK in current:
-            refused = self._unmark(refused)
-        for operation, error in refused:
+        operations = policy.final_patch(current, self._image)
+        last = [policy.REMOVE_MARK] if policy.MARK in current else []
+        if self._image.metadata.get("visibility") == "shared":
+            refused = self._patch(operations)  # members can be added to a shared image only
+            self._share()
+            refused += self._patch(last)
+        else:
+            refused = self._patch(operations + last)
+        # The mark may have been one property more than a quota allows.
+        again = self._patch([operation for operation, error in refused if error.status == _TOO_MANY])
+        for operation, error in [*(one for one in refused if one[1].status != _TOO_MANY), *again]:
+            if operation is policy.REMOVE_MARK and isinstance(error, ConflictError):
+                continue  # another load of the same image was quicker
             self._drop(policy.field_of(operation), error)
 
     def _patch(self, operations: list[policy.Patch]) -> list[tuple[policy.Patch, ServerError]]:
@@ -56,27 +64,11 @@ class Metadata:
             return self._patch(operations[:middle]) + self._patch(operations[middle:])
         return []
 
-    def _unmark(self, refused: list[tuple[policy.Patch, ServerError]]) -> list[tuple[policy.Patch, ServerError]]:
-        """Remove the mark, which frees the place of a property that was one too many for a quota."""
-        waiting = [operation for operation, error in refused if error.status == _TOO_MANY][:1]
-        if waiting:
-            try:
-                self._api.patch(self._image.id, [policy.REMOVE_MARK, *waiting])
-            except _REFUSALS as error:
-                _not_unauthorized(error)
-            else:
-                return [(operation, error) for operation, error in refused if operation not in waiting]
-        with suppress(ConflictError):  # another load of the same image was quicker
-            self._api.patch(self._image.id, [policy.REMOVE_MARK])
-        return refused
-
     def _share(self) -> None:
         """Bring the members into line; Glance has members on shared images only."""
-        if self._image.metadata.get("visibility") != "shared":
-            return
-        wanted = {str(member["member_id"]): member.get("status", "pending") for member in self._image.members}
+        wanted = policy.memberships(self._image.members)
         try:
-            current = {str(member["member_id"]): member.get("status") for member in self._api.members(self._image.id)}
+            current = policy.memberships(self._api.members(self._image.id))
         except _REFUSALS as error:
             _not_unauthorized(error)
             if wanted:

@@ -138,7 +138,7 @@ class _Reading:
             try:
                 piece = next(pieces, None)
             except StreamError as error:
-                raise _InterruptedError(error) from error
+                raise _InterruptedError(self._error(error.message)) from error
             if piece is None:
                 break
             view = memoryview(piece)

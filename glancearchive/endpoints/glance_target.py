@@ -75,7 +75,8 @@ class GlanceTarget:
         except SourceError as failure:
             if isinstance(failure.error, (ConnectError, LocalError)) or _unauthorized(failure.error):
                 raise failure.error from failure
-            return Outcome(image.id, image.name, Action.FAILED, str(failure.error), dropped=dropped)
+            action = Action.REFUSED if isinstance(failure.error, NoDataError) else Action.FAILED
+            return Outcome(image.id, image.name, action, str(failure.error), dropped=dropped)
         except ServerError as error:
             if _unauthorized(error):
                 raise
@@ -137,14 +138,8 @@ class _Transfer:
         """See that there are data, and data that the Glance will not refuse, before an id is spent on them."""
         if self._image.absent:
             return
-        try:
-            payload = self._data()
-            head = payload.head(image_format.HEAD)
-        except SourceError as failure:
-            if not isinstance(failure.error, NoDataError):
-                raise
-            self._image = replace(self._image, absent=failure.error.message)
-            return
+        payload = self._data()
+        head = payload.head(image_format.HEAD)
         disk_format = str(self._image.metadata.get("disk_format") or "")
         container_format = str(self._image.metadata.get("container_format") or "")
         doubt = image_format.refusal(disk_format, container_format, head, whole=len(head) == len(payload))

@@ -170,13 +170,21 @@ def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> li
     """One line per project whose membership differs; only shared images have members."""
     if image.metadata.get("visibility") != "shared":
         return []
-    here = {str(member["member_id"]): member.get("status", "pending") for member in current}
-    there = {str(member["member_id"]): member.get("status", "pending") for member in image.members}
+    here, there = memberships(current), memberships(image.members)
     return [
         f"member {project}: target has {here.get(project, 'none')}, source has {there.get(project, 'none')}"
         for project in sorted({*here, *there})
         if here.get(project) != there.get(project)
     ]
+
+
+def memberships(members: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The status of each member, by project id."""
+    return {
+        project: str(member.get("status") or "pending")
+        for member in members
+        if isinstance(project := member.get("member_id"), str)
+    }
 
 
 def field_of(operation: Patch) -> str:
@@ -203,7 +211,7 @@ def _neutralised(field: str, value: Any) -> Any:
 
 def _same(rule: Rule, here: Any, there: Any) -> bool:
     if rule.pattern == "tags":
-        return set(here or ()) == set(there or ())
+        return sorted(map(str, here or ())) == sorted(map(str, there or ()))
     return bool((rule.default if here is None else here) == (rule.default if there is None else there))
 
 

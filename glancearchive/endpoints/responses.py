@@ -22,6 +22,8 @@ def error_from(response: requests.Response, doing: str) -> errors.ServerError:
     finally:
         response.close()
     message = f"{doing}: {status} {response.reason or ''}".rstrip()
+    if location := response.headers.get("Location"):
+        words = f"it redirects to {location}"
     kind: Callable[..., errors.ServerError] = errors.RefusedError
     if status in (401, 403):
         kind = errors.AccessError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import threading
@@ -91,14 +92,21 @@ class Archive:
         self.ends: dict[int, End] = {}
         self._lock = threading.Lock()
         self._extents: list[tuple[int, CatalogRow]] = []  # catalogs of kind extents that are not read yet
-        self._positions = Position()
+        self._position = Position()  # after the volumes that were opened
+        self._before: dict[int, Position] = {}  # and before each of them
         header: ArchiveHeader | None = None
         try:
             archive_ids = {}
-            for volume in map(Volume, paths):
-                number, archive_ids[volume.name] = identify(volume)
-                if number in self.volumes:
-                    raise VolumeError(f"is volume {number}, and so is {self.volumes[number].name}", volume=volume.name)
+            for path in paths:
+                volume = Volume(path)
+                try:
+                    number, archive_ids[volume.name] = identify(volume)
+                    if number in self.volumes:
+                        message = f"is volume {number}, and so is {self.volumes[number].name}"
+                        raise VolumeError(message, volume=volume.name)
+                except FormatError:
+                    volume.close()
+                    raise
                 self.volumes[number] = volume
             self.archive_id = next(iter(archive_ids.values()))
             for name, archive_id in archive_ids.items():
@@ -147,9 +155,10 @@ class Archive:
 
     def _open_volume(self, number: int) -> None:
         volume = self.volumes.get(number)
+        self._before[number] = copy.deepcopy(self._position)
         if volume is None:
             self.faults.append(VolumeError(f"volume {number} is missing", volume=self.volume_name(number)))
-            self._positions.forget()
+            self._position.forget()
             return
         end = self.ends.get(number)
         if end is None:
@@ -163,7 +172,7 @@ class Archive:
                     self._apply(number, self._read_catalog(number, row))
             last = volume.end_header()
             assert last is not None
-            self._positions.follow(end, last.record_digest)
+            self._position.follow(end, last.record_digest)
         except FormatError as error:
             self.faults.append(error)
             self._scan(number)
@@ -201,7 +210,8 @@ class Archive:
 
     def _scan(self, number: int) -> None:
         """Learn what volume `number` holds from its checkpoints and whatever catalogs are whole."""
-        scan = VolumeScan(self.volumes[number], self.archive_id, number, self.header, self._positions)
+        position = copy.deepcopy(self._before[number])
+        scan = VolumeScan(self.volumes[number], self.archive_id, number, self.header, position)
         for step in scan:
             self._add_faults(step.faults)
             if isinstance(step.content, CatalogPart | Checkpoint):
@@ -209,6 +219,7 @@ class Archive:
                     self._apply(number, step.content)
                 except ChainError as error:
                     self._add_faults([error])
+        self._position = position
         if scan.ended and scan.end is not None:
             self.ends[number] = scan.end
         else:

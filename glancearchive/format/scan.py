@@ -116,7 +116,7 @@ class VolumeScan:
                 step = Step(faults=[self._unreadable(item)])
                 broken_off = broken_off or isinstance(step.faults[0], VolumeError)
             else:
-                step = self._record(item)
+                step = self._record(*item)
                 broken_off = any(
                     isinstance(fault, VolumeError) and fault.end == self.volume.size for fault in step.faults
                 )
@@ -150,7 +150,7 @@ class VolumeScan:
         self.position.forget()
         return error
 
-    def _record(self, header: RecordHeader) -> Step:
+    def _record(self, at: int, header: RecordHeader) -> Step:
         step = Step(header)
         if self._awaiting_copy is not None:
             expected, self._awaiting_copy = self._awaiting_copy, None
@@ -180,6 +180,9 @@ class VolumeScan:
                 step.faults.append(error)
         else:
             self._structured(header, step)
+        if header.offset != at:
+            # The end copy, met alone: the end record's own header is damaged, and this one did as well.
+            self._awaiting_copy, self.ended = None, True
         return step
 
     def _check_number(self, header: RecordHeader, step: Step) -> None:

@@ -117,14 +117,13 @@ class Volume:
         fits = header.type == RecordType.END and header.end + HEADER_SIZE == self.size
         return header if fits else None
 
-    def walk(self, archive_id: bytes, begin: int = 0) -> Iterator[RecordHeader | FormatError]:
-        """Every record header from `begin` on; what cannot be followed comes as the error that says so.
+    def walk(self, archive_id: bytes) -> Iterator[tuple[int, RecordHeader] | FormatError]:
+        """Every record header with the byte it stands at; what cannot be followed comes as the error that says so.
 
-        After an END record comes its end copy, as a second header with the same
-        offset. A damaged stretch is one error; the walk goes on at the next header
+        The end copy is the one header that does not stand at its offset. A damaged stretch is one error; the walk goes on at the next header
         that proves to be one (SPEC section 9, Reading, step 3).
         """
-        at = begin
+        at = 0
         while at < self.size:
             try:
                 header = self.read_header(at)
@@ -142,7 +141,7 @@ class Volume:
                 yield error
                 at = after
                 continue
-            yield header
+            yield at, header
             # The end copy repeats the header of the end record, offset and all.
             at = at + HEADER_SIZE if header.offset != at else header.end
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import glancearchive
+from glancearchive.errors import ImageError, LocalError
+from glancearchive.format.compression import LEVELS
+from glancearchive.format.header import RecordType
+from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.volume import Volume
+from glancearchive.format.writer import ArchiveWriter
+from tests.format.samples import BLOCK, Sample, add, random_image, tiny_archive
+
+
+def random_archive(path: Path, seed: int, *, interval: float = 5.0, images: int = 5, **options: object) -> Sample:
+    rng = random.Random(seed)
+    pool = rng.randbytes(1 << 20)
+    sample = Sample(path, {f"image-{n}": random_image(rng, pool, rng.randrange(25)) for n in range(images)})
+    writer = ArchiveWriter(path, interval=interval, **options)  # type: ignore[arg-type]
+    for image_id, data in sample.data.items():
+        add(writer, image_id, data, step=rng.randrange(1, 300_000))
+    sample.root = writer.finish()
+    return sample
+
+
+def check(sample: Sample) -> None:
+    with glancearchive.open(sample.path) as archive:
+        assert archive.finished
+        assert not archive.faults
+        assert archive.root_digest == sample.root
+        assert {image.id for image in archive} >= sample.data.keys()
+        for image_id, data in sample.data.items():
+            (image,) = archive.find(image_id)
+            assert image.size == len(data)
+            assert b"".join(image.content().chunks()) == data
+        report = glancearchive.verify(archive, glancearchive.Depth.GLANCE)
+        assert [str(damage.fault) for damage in report.damage] == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("interval", [5.0, 0.0])
+def test_what_goes_in_comes_out(tmp_path: Path, seed: int, interval: float) -> None:
+    check(random_archive(tmp_path / "a.gla", seed, interval=interval))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels(tmp_path: Path, level: str) -> None:
+    check(random_archive(tmp_path / "a.gla", 1, level=level))
+
+
+@pytest.mark.parametrize("block_size", [4096, 16384, 65536])
+def test_block_sizes(tmp_path: Path, block_size: int) -> None:
+    check(random_archive(tmp_path / "a.gla", 1, block_size=block_size))
+
+
+def test_tiny_and_reopened_by_name(tmp_path: Path) -> None:
+    sample = tiny_archive(tmp_path)
+    check(sample)
+    with glancearchive.open(sample.path) as archive:
+        (queued,) = archive.find("queued")
+        assert (queued.status, queued.reason, queued.size) == ("no-data", "queued", None)
+        with pytest.raises(ImageError, match="has no data here: queued"):
+            queued.open()
+        assert [image.id for image in archive.find("name of one")] == ["one"]
+        assert archive.find("nothing") == []
+
+
+def test_seeking(tmp_path: Path) -> None:
+    sample = random_archive(tmp_path / "a.gla", 3)
+    rng = random.Random(4)
+    with glancearchive.open(sample.path) as archive:
+        for image_id, data in sample.data.items():
+            with archive.find(image_id)[0].open() as file:
+                for _ in range(50):
+                    begin, length = rng.randrange(len(data) + 10), rng.randrange(200_000)
+                    assert file.seek(begin) == begin
+                    assert file.read(length) == data[begin : begin + length]
+                assert file.seek(0, io.SEEK_END) == len(data)
+                assert file.read() == b""
+                with pytest.raises(io.UnsupportedOperation):
+                    file.write(b"x")
+
+
+def test_chunks_from_anywhere(tmp_path: Path) -> None:
+    sample = random_archive(tmp_path / "a.gla", 5)
+    with glancearchive.open(sample.path) as archive:
+        for image_id, data in sample.data.items():
+            content = archive.find(image_id)[0].content()
+            for begin in {0, 1, BLOCK - 1, BLOCK, len(data) // 2, len(data)}:
+                if begin <= len(data):
+                    assert b"".join(content.chunks(begin)) == data[begin:]
+
+
+def test_several_threads_write_several_images(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    pool = rng.randbytes(1 << 20)
+    sample = Sample(tmp_path / "a.gla", {f"i{n}": random_image(rng, pool, 30) for n in range(8)})
+    writer = ArchiveWriter(sample.path, interval=0.0)
+    barrier = threading.Barrier(8)
+
+    def put(item: tuple[str, bytes]) -> None:
+        barrier.wait()
+        add(writer, *item, step=50_000)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(put, sample.data.items()))
+    sample.root = writer.finish()
+    check(sample)
+
+
+def test_same_block_is_stored_once(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    block = rng.randbytes(BLOCK)
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    add(writer, "a", block * 1000)
+    add(writer, "b", rng.randbytes(BLOCK) + block * 500 + block[:100])
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        # The block, b's first one, and b's last one, which is cut short and so another block.
+        assert sum(frame.blocks for frame in archive.catalog.frames) == 3
+
+
+def test_zeros_cost_nothing(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    image = writer.begin("zeros", {"id": "zeros"})
+    zeros = bytes(1 << 20)
+    digest = hashlib.sha512()
+    for _ in range(300):
+        image.write(zeros)
+        digest.update(zeros)
+    image.finish({"sha512": digest.hexdigest()}, "sha512")
+    writer.finish()
+    assert (tmp_path / "a.gla").stat().st_size < 3000
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert len(archive.catalog.frames) == 0
+        assert archive.images[0].size == 300 << 20
+        assert [segment.length for segment in archive.images[0].content().segments()] == [300 << 20]
+
+
+def test_a_failed_attempt_does_not_hide_an_image(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    add(writer, "x", b"first")
+    add(writer, "x", b"second")
+    again = writer.begin("x", {"id": "x"})
+    again.write(b"third" * 5000)
+    again.give_up("the connection was cut")
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert len(archive) == 1
+        assert archive.images[0].open().read() == b"second"
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "a.gla"
+    path.write_bytes(b"mine")
+    with pytest.raises(LocalError, match="exists already"):
+        ArchiveWriter(path)
+    path.unlink()
+    writer = ArchiveWriter(path)
+    path.write_bytes(b"mine")
+    with pytest.raises(LocalError, match="appeared meanwhile"):
+        writer.finish()
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("image_id", ["", "../x", "a/b", ".x", "-x", "x" * 129, "a b", "ü", "a\n"])
+def test_ids_that_are_no_file_names(tmp_path: Path, image_id: str) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    with pytest.raises(ValueError, match="not allowed as an id"):
+        writer.begin(image_id, {})
+    writer.close()
+
+
+def test_metadata_that_cannot_be_recorded(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    for metadata in ({"x": "y" * (5 << 20)}, {"x": 2**70}, {"x": "\udc80"}):
+        with pytest.raises(ValueError, match=r".+"):
+            writer.begin("x", metadata)
+    add(writer, "x", b"data")
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert len(archive) == 1
+
+
+def test_many_tiny_images_in_few_records(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla", clock=lambda: 0.0)
+    for number in range(3000):
+        add(writer, f"image-{number}", f"data {number}".encode() * 3)
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert len(archive) == 3000
+        assert archive.find("image-2999")[0].open().read() == b"data 2999" * 3
+    volume = Volume(tmp_path / "a.gla")
+    kinds = [step.header.type for step in VolumeScan(volume, archive.archive_id, 1, None, Position()) if step.header]
+    volume.close()
+    assert kinds.count(RecordType.CHECKPOINT) < 5
+
+
+def test_an_unfinished_archive_says_so_and_gives_what_it_has(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    add(writer, "done", b"done" * 5000)
+    writer.commit()
+    half = writer.begin("half", {"id": "half"})
+    half.write(random.Random(1).randbytes(3 * BLOCK))
+    writer.commit()
+    writer.close()
+    with pytest.raises(LocalError, match="is not finished"):
+        glancearchive.open(tmp_path / "a.gla")
+    with glancearchive.open(tmp_path / "a.gla.part") as archive:
+        assert not archive.finished
+        assert archive.root_digest is None
+        assert "never finished" in str(archive.faults[0])
+        assert {image.id: image.status for image in archive} == {"done": "complete", "half": "unfinished"}
+        assert archive.find("done")[0].open().read() == b"done" * 5000
+        with pytest.raises(ImageError, match="unfinished"):
+            archive.find("half")[0].content()
