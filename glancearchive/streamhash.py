@@ -10,6 +10,7 @@ from types import TracebackType
 
 from glancearchive.image import Buffer
 
+_ZEROS = memoryview(bytes(1 << 20))
 _QUEUED = 8  # buffers; with pieces of about 1 MiB some MiB
 
 
@@ -38,6 +39,11 @@ class StreamHash:
     def update(self, data: Buffer) -> None:
         """Take the next bytes; waits when hashing is far behind."""
         self._queue.put(data)
+
+    def update_zeros(self, count: int) -> None:
+        """Take `count` zero bytes."""
+        for at in range(0, count, len(_ZEROS)):
+            self.update(_ZEROS[: min(len(_ZEROS), count - at)])
 
     def hexdigests(self) -> dict[str, str]:
         """Algorithm to lower-case hex, over all bytes taken. Ends the computation."""

@@ -6,6 +6,7 @@ Exit codes: 0 all done and well; 1 done, but with findings; 2 wrong usage; 3 cou
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -38,7 +39,11 @@ for command in (dump, load, verify, list_images, show, extract):
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
     logging.basicConfig(stream=sys.stderr, format="glancearchive: %(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names may have characters that the terminal's encoding lacks.
+        sys.stdout.reconfigure(errors="backslashreplace")
     code: object
     try:
         code = cli.main(standalone_mode=False)
@@ -53,12 +58,16 @@ def main() -> None:
         code = _fail(error.format_message(), 2)
     except GlanceArchiveError as error:
         code = _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    with contextlib.suppress(BrokenPipeError):
+    except OSError as error:
+        # What has no name is stdout. When its reader has gone, click ends the program with 1, and no words.
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "standard output"
+        code = _fail(f"{where}: {error.strerror or error}", 3)
+    try:
         sys.stdout.flush()
+    except OSError:
+        # It was reported when it first failed. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or 3
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -68,5 +77,12 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _terminate(_signal: int, _frame: object) -> None:
+def _interrupt(_signal: int, _frame: object) -> None:
+    """The first time, end in good order: what was taken so far is committed. The second time, at once."""
+    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGTERM, _leave)
     raise KeyboardInterrupt
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    os._exit(130)

@@ -12,7 +12,9 @@ import glancearchive
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import ProgressLine
+from glancearchive.errors import GlanceArchiveError
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -51,6 +53,7 @@ def _connect(server: str, region: str | None, interface: str | None, tls: dict[s
 @click.option(
     "--level", type=click.Choice(list(LEVELS)), default="default", show_default=True, help="How hard to compress."
 )
+@click.option("--append", is_flag=True, help="Add what is new to an archive that is finished.")
 @server_options
 @json_option
 @quiet_option
@@ -58,6 +61,7 @@ def dump(
     server: str,
     archive: Path,
     level: str,
+    append: bool,
     region: str | None,
     interface: str | None,
     jobs: int,
@@ -67,7 +71,8 @@ def dump(
 ) -> int:
     r"""Dump every image that SERVER shows into ARCHIVE.
 
-    Images without data, and those that could not be read, are recorded with the reason; the exit code is then 1.
+    A dump that was interrupted goes on when the same command is run again. Images without data, and those that
+    could not be read, are recorded with the reason; for the latter the exit code is 1.
 
     \b
     glancearchive dump mycloud region.gla
@@ -78,15 +83,28 @@ def dump(
 
     source = GlanceSource(_connect(server, region, interface, tls))
     with ProgressLine("dumped", quiet=quiet or as_json) as progress:
-        result = run(source, archive, level=level, jobs=jobs, progress=progress)
-        outcomes = list(_told(result.outcomes, progress, quiet or as_json))
+        result = run(source, archive, level=level, jobs=jobs, append=append, progress=progress)
+        try:
+            outcomes = list(_told(result.outcomes, progress, quiet or as_json))
+        except (GlanceArchiveError, KeyboardInterrupt) as error:
+            progress.clear()
+            if part_of(archive).exists():
+                note(f"glancearchive: what was committed is in {part_of(archive)}; the same command goes on from there")
+            raise error
+    if result.complete_before:
+        note(f"glancearchive: {archive} is a finished archive of {source.label}; nothing was done (see --append)")
     document = {
         "archive": str(archive),
         "server": source.label,
         "stored": result.stored,
         "root_digest": result.root_digest.hex(),
+        "complete_before": result.complete_before,
     }
-    return _conclude(document, outcomes, as_json, f"{size_text(result.stored)} in {archive}")
+    if result.complete_before:
+        if as_json:
+            emit_json(document | {"ok": True, "images": []})
+        return 0
+    return _conclude(document, outcomes, as_json, f", stored in {size_text(result.stored)}: {archive}")
 
 
 @click.command()
@@ -122,7 +140,7 @@ def load(
         arriving = transfer(ArchiveSource(opened), target, progress=progress, jobs=jobs)
         outcomes = list(_told(arriving, progress, quiet or as_json))
     document = {"archive": str(archive), "server": target.label}
-    return max(code, _conclude(document, outcomes, as_json, f"into {target.label}"))
+    return max(code, _conclude(document, outcomes, as_json, f" into {target.label}"))
 
 
 def _told(outcomes: Iterator[Outcome], progress: ProgressLine, quiet: bool) -> Iterator[Outcome]:
@@ -161,7 +179,7 @@ def _conclude(document: dict[str, Any], outcomes: list[Outcome], as_json: bool, 
     else:
         counts = [f"{sum(one.action is action for one in outcomes)} {action}" for action in Action]
         total = size_text(sum(outcome.size for outcome in outcomes))
-        click.echo(f"{len(outcomes)} images: {', '.join(one for one in counts if one[:2] != '0 ')}; {total} {where}")
+        click.echo(f"{len(outcomes)} images: {', '.join(one for one in counts if one[:2] != '0 ')}; {total}{where}")
     if not outcomes:
         note("glancearchive: there was no image to copy")
     return 0 if clean and outcomes else 1

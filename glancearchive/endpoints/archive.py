@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,16 @@ from glancearchive.errors import (
     NoDataError,
     ServerError,
 )
+from glancearchive.format.catalog import UNFINISHED, Entry
+from glancearchive.format.content import Segment
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.reader import Archive, ArchivedImage
 from glancearchive.format.schema import FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Digest, Image, Outcome, Progress, Source
 from glancearchive.streamhash import StreamHash, computable
+
+log = logging.getLogger("glancearchive")
 
 # They may hold credentials of the store (SPEC annex A).
 _NEVER_ARCHIVED = ("locations", "direct_url")
@@ -56,7 +61,11 @@ class ArchiveSource:
 
 
 class ArchiveTarget:
-    """Adds images to an archive being written; implements `glancearchive.image.Target`."""
+    """Adds images to an archive being written; implements `glancearchive.image.Target`.
+
+    What the archive holds already, from an earlier run, is not read again; an image that was
+    interrupted goes on at the byte that was committed.
+    """
 
     def __init__(self, writer: ArchiveWriter) -> None:
         self._writer = writer
@@ -64,67 +73,134 @@ class ArchiveTarget:
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         """Take `image` in. An image that cannot be read is recorded as such; LocalError and ConnectError are raised."""
+        entry = self._writer.recorded(image.id)
+        if entry is not None:
+            known = self._receive_known(image, entry)
+            if known is not None:
+                return known
         outcome = Outcome(image.id, image.name, Action.COPIED)
-        try:
-            writer = self._begin(image, outcome)
-        except ValueError as error:
-            return Outcome(image.id, image.name, Action.FAILED, f"cannot be recorded: {error}")
-        if outcome.action is Action.FAILED:
-            writer.give_up(outcome.reason)
-            return outcome
-        if image.absent:
-            return self._without(writer, outcome, Action.NO_DATA, image.absent)
-        stated = [digest for digest in image.digests if computable(digest.algorithm)]
-        # With only an old MD5 to go by, a strong hash is recorded beside it for those who come after.
-        algorithms = {digest.algorithm for digest in stated[:1]} | {_STRONGEST}
-        with StreamHash(algorithms) as hashes:
+        if entry is not None and entry.status == UNFINISHED and not image.absent and _same_data(image, entry):
             try:
-                for piece in source.read(image):
+                if self._receive_data(image, source, progress, outcome, entry):
+                    return outcome
+            except FormatError as error:
+                log.warning("image %s: what the archive has of it cannot be read (%s)", image, error)
+            log.warning(
+                "image %s: does not continue what the archive has of it; it is read again from its start", image
+            )
+            outcome = Outcome(image.id, image.name, Action.COPIED)
+        self._receive_data(image, source, progress, outcome, None)
+        return outcome
+
+    def _receive_known(self, image: Image, entry: Entry) -> Outcome | None:
+        """The outcome when all that is to be had of `image` is recorded already, else None."""
+        begin, end = entry.begin, entry.end
+        assert begin is not None
+        if end is None or end.status == FAILED:
+            return None
+        same_record = begin.metadata == archivable(image) and list(begin.members) == list(image.members)
+        if end.status == NO_DATA:
+            if not (image.absent and same_record):
+                return None
+            return Outcome(image.id, image.name, Action.NO_DATA, end.reason)
+        if image.absent or not _same_data(image, entry):
+            return None
+        outcome = Outcome(image.id, image.name, Action.PRESENT, "", end.size or 0, end.verified)
+        if not same_record:
+            try:
+                writer = self._writer.begin(image.id, archivable(image), image.members)
+            except ValueError as error:
+                outcome.reason = f"its changed metadata cannot be recorded: {error}"
+                return outcome
+            writer.repeat(entry.extents()[0], end)
+            outcome.action = Action.UPDATED
+        return outcome
+
+    def _receive_data(
+        self, image: Image, source: Source, progress: Progress, outcome: Outcome, entry: Entry | None
+    ) -> bool:
+        """Record `image`, going on with `entry` if given; False when that turned out not to be the same image."""
+        try:
+            writer = self._begin(image, outcome) if entry is None else None
+        except ValueError as error:
+            outcome.action, outcome.reason = Action.FAILED, f"cannot be recorded: {error}"
+            return True
+        if writer is not None and outcome.action is Action.FAILED:
+            writer.give_up(outcome.reason)
+            return True
+        if writer is not None and image.absent:
+            return _without(writer, outcome, Action.NO_DATA, image.absent)
+        stated = [digest for digest in image.digests if computable(digest.algorithm)][:1]
+        # With only an old MD5 to go by, a strong hash is recorded beside it for those who come after.
+        with StreamHash({digest.algorithm for digest in stated} | {_STRONGEST}) as hashes:
+            if writer is None:
+                assert entry is not None
+                writer = self._writer.go_on(entry, lambda segment: _hash_segment(hashes, segment))
+                log.info("image %s: going on at byte %d", image, writer.size)
+            try:
+                for piece in source.read(image, writer.size):
                     hashes.update(piece)
                     writer.write(piece)
                     progress.advance(image, len(piece))
             except NoDataError as error:
-                return self._without(writer, outcome, Action.REFUSED, str(error))
+                return _without(writer, outcome, Action.REFUSED, str(error))
             except (ServerError, FormatError) as error:
                 if isinstance(error, ConnectError) or (isinstance(error, AccessError) and error.status == 401):
                     raise
-                return self._without(writer, outcome, Action.FAILED, str(error))
+                return _without(writer, outcome, Action.FAILED, str(error))
             found = hashes.hexdigests()
-        return self._finish(image, writer, outcome, stated[:1], found)
-
-    def _finish(
-        self, image: Image, writer: ImageWriter, outcome: Outcome, stated: list[Digest], found: dict[str, str]
-    ) -> Outcome:
-        if image.size is not None and writer.size != image.size:
-            reason = f"{writer.size} bytes came, its record says {image.size}"
-            return self._without(writer, outcome, Action.FAILED, reason)
-        for digest in stated:
-            if found[digest.algorithm] != digest.value:
-                reason = f"its {digest.algorithm} is {found[digest.algorithm]}, its record says {digest.value}"
-                return self._without(writer, outcome, Action.FAILED, reason)
-            outcome.verified = digest.algorithm
-        if not outcome.verified:
-            outcome.reason = "the source states no digest to compare with"
+        wrong = _what_is_wrong(image, writer.size, stated, found)
+        if wrong:
+            _without(writer, outcome, Action.FAILED, wrong)
+            return entry is None
         outcome.size = writer.size
+        outcome.verified = stated[0].algorithm if stated else ""
+        if not stated:
+            outcome.reason = "the source states no digest to compare with"
         writer.finish(found, outcome.verified)
-        return outcome
+        return True
 
     def _begin(self, image: Image, outcome: Outcome) -> ImageWriter:
         """Begin the entry; with its id alone when the metadata cannot be recorded. Raises ValueError for the id."""
-        metadata = archivable(image)
         try:
-            return self._writer.begin(image.id, metadata, image.members)
+            return self._writer.begin(image.id, archivable(image), image.members)
         except ValueError as error:
             if not IMAGE_ID.fullmatch(image.id):
                 raise
             outcome.action, outcome.reason = Action.FAILED, f"its metadata cannot be recorded: {error}"
             return self._writer.begin(image.id, {"id": image.id})
 
-    @staticmethod
-    def _without(writer: ImageWriter, outcome: Outcome, action: Action, reason: str) -> Outcome:
-        writer.give_up(reason, FAILED if action is Action.FAILED else NO_DATA)
-        outcome.action, outcome.reason = action, reason
-        return outcome
+
+def _without(writer: ImageWriter, outcome: Outcome, action: Action, reason: str) -> bool:
+    writer.give_up(reason, FAILED if action is Action.FAILED else NO_DATA)
+    outcome.action, outcome.reason = action, reason
+    return True
+
+
+def _what_is_wrong(image: Image, size: int, stated: list[Digest], found: dict[str, str]) -> str:
+    if image.size is not None and size != image.size:
+        return f"{size} bytes came, its record says {image.size}"
+    for digest in stated:
+        if found[digest.algorithm] != digest.value:
+            return f"its {digest.algorithm} is {found[digest.algorithm]}, its record says {digest.value}"
+    return ""
+
+
+def _same_data(image: Image, entry: Entry) -> bool:
+    """Whether what Glance says of `image` now is what it said of the data that `entry` holds."""
+    assert entry.begin is not None
+    then = Image(entry.begin.metadata)
+    if image.digests and then.digests:
+        return image.digests[0] == then.digests[0] and image.size == then.size
+    # Without digests: data of an image never change once it is active, and every other change moves updated_at.
+    return image.size == then.size and image.metadata.get("updated_at") == then.metadata.get("updated_at")
+
+
+def _hash_segment(hashes: StreamHash, segment: Segment) -> None:
+    if segment.data is not None:
+        hashes.update(segment.data)
+    else:
+        hashes.update_zeros(segment.length)
 
 
 def archivable(image: Image) -> dict[str, Any]:

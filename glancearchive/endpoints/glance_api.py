@@ -19,7 +19,7 @@ import requests
 
 from glancearchive.endpoints.cloud import Body, Cloud
 from glancearchive.endpoints.retry import Patience
-from glancearchive.errors import NoDataError, NotFoundError, NotGlanceError, RefusedError, StreamError
+from glancearchive.errors import AccessError, NoDataError, NotFoundError, NotGlanceError, RefusedError, StreamError
 
 Json = dict[str, Any]
 
@@ -124,6 +124,19 @@ class GlanceApi:
         """Who a shared image is shared with, as far as the caller may know. Other images have none: 403."""
         doing = f"listing the members of image {image_id}"
         return _objects(self._json(doing, "GET", _path(image_id, "members")).get("members"), "member_id", doing)
+
+    def known_members(self, image: Json) -> list[Json] | None:
+        """The members of `image` as far as the caller may know: [] unless it is shared, None for no answer."""
+        if image.get("visibility") != "shared":
+            return []
+        try:
+            return self.members(image["id"])
+        except NotFoundError:
+            return None  # deleted meanwhile, or not for us to know
+        except AccessError as error:
+            if error.status == 401:
+                raise
+            return None
 
     def download(self, image_id: str, offset: int = 0) -> Download:
         """Begin to read the image's data, once; from `offset` on if the server will, see `Download.start`.

@@ -34,16 +34,7 @@ class GlanceSource:
     def images(self) -> Iterator[Image]:
         """Every image the caller may see, with the members of shared ones as far as the caller may see these."""
         for metadata in self._api.images():
-            members: list[Json] = []
-            if metadata.get("visibility") == "shared":
-                try:
-                    members = self._api.members(metadata["id"])
-                except NotFoundError:
-                    pass  # deleted meanwhile, or not for us to know
-                except AccessError as error:
-                    if error.status == 401:
-                        raise
-            yield Image(metadata, members, absence(metadata))
+            yield Image(metadata, self._api.known_members(metadata) or (), absence(metadata))
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """The data of `image` from byte `offset` on; digests are for the caller to check.

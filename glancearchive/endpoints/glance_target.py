@@ -166,7 +166,7 @@ class _Transfer:
             return False
         try:
             self._api.upload(trial, _Bytes(head))
-        except ServerError as error:
+        except RefusedError as error:
             log.info("%s: refused on trial: %s", self._image, error)
             return False
         finally:
@@ -197,7 +197,7 @@ class _Transfer:
 
     # An image that is not ours.
 
-    def _compare(self, current: Mapping[str, Any]) -> Outcome:
+    def _compare(self, current: dict[str, Any]) -> Outcome:
         status = current["status"]
         mark = current.get(policy.MARK)
         if mark is not None and str(mark).startswith(f"{self._image.id} "):
@@ -212,7 +212,7 @@ class _Transfer:
             raise _Verdict(Action.CONFLICT, f"the target has other data under this id: {agreement.difference}")
         return self._present(current, agreement, Action.NO_DATA if self._image.absent else Action.PRESENT)
 
-    def _present(self, current: Mapping[str, Any], agreement: Agreement, action: Action) -> Outcome:
+    def _present(self, current: dict[str, Any], agreement: Agreement, action: Action) -> Outcome:
         differences = self._differences(current)
         if differences and self._update_metadata:
             Metadata(self._api, self._image, self._dropped).apply(current)
@@ -222,9 +222,10 @@ class _Transfer:
         outcome.differences = differences
         return outcome
 
-    def _differences(self, current: Mapping[str, Any]) -> list[str]:
-        members = self._api.members(self._image.id) if current.get("visibility") == "shared" else []
-        return policy.differences(current, self._image) + policy.member_differences(members, self._image)
+    def _differences(self, current: dict[str, Any]) -> list[str]:
+        found = policy.differences(current, self._image)
+        members = self._api.known_members(current)
+        return found if members is None else found + policy.member_differences(members, self._image)
 
     # An image of ours.
 

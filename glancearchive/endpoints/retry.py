@@ -25,7 +25,7 @@ class Patience:
     `ceiling`. `sleep` may be replaced, for instance by an interruptible wait.
     """
 
-    attempts: int = 6
+    attempts: int = 7
     first: float = 1.0
     ceiling: float = 60.0
     polls: int = 30

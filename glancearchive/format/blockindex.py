@@ -59,7 +59,7 @@ class BlockIndex:
         return numbers
 
     def extend(self, new: Digests) -> int:
-        """Add blocks with these digests, which must be absent and all different; returns the first's number."""
+        """Add blocks with these digests, best all absent and different; returns the first's number."""
         begin, end = self._count, self._count + len(new)
         if end > MAX_INDEXED:
             raise OverflowError(f"more than {MAX_INDEXED} blocks in one index")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,10 +65,15 @@ class Entry:
         joined = np.concatenate(pieces) if pieces else np.empty((0, 2), dtype="<u8")
         return join_extents(joined), gaps
 
-    def covered(self) -> int:
-        """Blocks described from the image's start on, without a gap."""
+    def stretches(self, limit: int) -> Iterator[tuple[int, Extents]]:
+        """The extents as ``position, rows`` of at most `limit` rows each; for what one volume says of an image."""
         extents, gaps = self.extents()
-        return gaps[0][0] if gaps else int(extents[:, 1].sum())
+        # An image that an earlier volume began is described from some block on; there is no other gap in a volume.
+        position = gaps[0][1] if gaps else 0
+        for at in range(0, len(extents), limit):
+            rows = extents[at : at + limit]
+            yield position, rows
+            position += int(rows[:, 1].sum())
 
 
 def skip_blocks(rows: Extents, count: int) -> Extents:

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from glancearchive.format.content import Content, Segment
 from glancearchive.format.hashing import Digests, ImageDigest, block_digests
+from glancearchive.format.proof import digest_segment
 from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
@@ -44,6 +46,25 @@ class ImageWriter:
         self._on_end = on_end
         self._digest = ImageDigest()
         self._rest = bytearray()  # the beginning of a block
+
+    def go_on(self, committed: Content, progress: Callable[[Segment], None]) -> None:
+        """Continue where checkpoints left off: `committed` are the image's bytes so far, whole blocks of them.
+
+        They are read back for the digests; `progress` is given each segment. To be called before any `write`.
+        """
+        for segment in committed.segments():
+            digest_segment(self._digest, segment, self._key, self._block_size)
+            progress(segment)
+        self.size = committed.size
+        self.committed = committed.size // self._block_size
+        self.begin_committed = True
+
+    def repeat(self, extents: Extents, end: ImageEnd) -> None:
+        """The image has the same bytes as one that is in the archive already, which ended as `end`."""
+        for start, count in extents.tolist():
+            self.append(start, count)
+        self.end = replace(end, stored=0)
+        self._on_end(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes. They are copied; the buffer may be used again afterwards."""
@@ -96,6 +117,19 @@ class ImageWriter:
                 last[1] += count
                 return
         self.rows.append([start, count])
+
+    def describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
+        """Describe the next `total` blocks: those at `places` are the stored blocks `numbers`, the others zeros."""
+        at = 0
+        breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
+        for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
+            begin = int(places[first])
+            if begin > at:
+                self.append(ZEROS, begin - at)
+            self.append(int(numbers[first]), last - first)
+            at = begin + last - first
+        if total > at:
+            self.append(ZEROS, total - at)
 
     def finish(self, hashes: Mapping[str, str], verified: str) -> None:
         """All bytes were taken. `hashes` and `verified` as in SPEC section 6.3, ``end``."""

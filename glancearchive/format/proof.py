@@ -8,26 +8,29 @@ from glancearchive.format.hashing import ImageDigest, block_digests
 from glancearchive.format.reader import ArchivedImage
 
 
+def digest_segment(digest: ImageDigest, segment: Segment, key: bytes, block_size: int) -> None:
+    """Add `segment` to an image digest; all but an image's last segment must be whole blocks."""
+    if segment.data is None:
+        digest.zeros(-(-segment.length // block_size))
+        return
+    whole = segment.length - segment.length % block_size
+    data = memoryview(segment.data)
+    digest.data(block_digests(key, data[:whole], block_size))
+    if whole < segment.length:
+        last = bytes(data[whole:]).ljust(block_size, b"\0")
+        digest.data(block_digests(key, memoryview(last), block_size))
+
+
 class ImageProof:
     """Give it all segments of `image` in order, then `check`."""
 
     def __init__(self, image: ArchivedImage) -> None:
         self._image = image
         self._digest = ImageDigest()
-        self._key = image.hash_key
-        self._block_size = image.block_size
 
     def add(self, segment: Segment) -> None:
-        """The next segment; all but the last are whole blocks, as they come from `Content.segments` from byte 0 on."""
-        if segment.data is None:
-            self._digest.zeros(-(-segment.length // self._block_size))
-            return
-        whole = segment.length - segment.length % self._block_size
-        data = memoryview(segment.data)
-        self._digest.data(block_digests(self._key, data[:whole], self._block_size))
-        if whole < segment.length:
-            last = bytes(data[whole:]).ljust(self._block_size, b"\0")
-            self._digest.data(block_digests(self._key, memoryview(last), self._block_size))
+        """The next segment, as they come from `Content.segments` from byte 0 on."""
+        digest_segment(self._digest, segment, self._image.hash_key, self._image.block_size)
 
     def check(self) -> None:
         """Raises ImageError unless all that was added is the image that was archived."""

@@ -1,11 +1,17 @@
-"""Appends records to one volume, and makes them durable."""
+"""Appends records to one volume, alone and durably."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: there the open file alone keeps others from renaming it
+    fcntl = None  # type: ignore[assignment]
 
 from glancearchive.errors import LocalError
 from glancearchive.format.compression import LEVELS, compress
@@ -17,21 +23,26 @@ _STRUCTURED_LEVEL = LEVELS["default"]
 
 
 class RecordFile:
-    """The file of a volume being written, from byte `offset` on. Every failure of the medium is a LocalError."""
+    """The file of a volume being written, from byte `offset` on. Every failure of the medium is a LocalError.
 
-    def __init__(self, path: Path, volume: int, archive_id: bytes) -> None:
-        """Creates `path`, which must not exist."""
+    `file` comes from `create` or `reopen` and belongs to this object from then on. `numbers` are the next number of
+    each record type.
+    """
+
+    def __init__(
+        self, path: Path, file: FileIO, volume: int, archive_id: bytes, offset: int, numbers: Mapping[RecordType, int]
+    ) -> None:
         self.path = path
         self.volume = volume
         self.archive_id = archive_id
-        self.offset = 0
-        self.numbers = dict.fromkeys(RecordType, 0)
+        self.offset = offset
+        self.numbers = dict(numbers)
+        self._file = file
         try:
-            self._file = path.open("xb", buffering=0)
-        except FileExistsError:
-            raise LocalError(f"{path}: exists already") from None
+            file.truncate(offset)
+            file.seek(offset)
         except OSError as error:
-            raise LocalError(f"{path}: cannot be created: {error.strerror}") from None
+            raise LocalError(f"{path}: cannot be cut after byte {offset}: {error.strerror}") from None
 
     def write_payload(self, kind: RecordType, stored: bytes, raw_size: int, payload_digest: bytes) -> RecordHeader:
         """Append a record whose payload is compressed already. Returns its header."""
@@ -77,6 +88,39 @@ class RecordFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def create(path: Path) -> FileIO:
+    """Create `path` and keep other writers out. Raises LocalError, also when it exists."""
+    try:
+        file = FileIO(path, "x+b")
+    except FileExistsError:
+        raise LocalError(f"{path}: exists already") from None
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be created: {error.strerror}") from None
+    return _locked(path, file)
+
+
+def reopen(path: Path) -> FileIO:
+    """Open `path` for going on, and keep other writers out. Raises LocalError, also when another is at it."""
+    try:
+        file = FileIO(path, "r+b")
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be opened: {error.strerror}") from None
+    return _locked(path, file)
+
+
+def _locked(path: Path, file: FileIO) -> FileIO:
+    """The lock belongs to the open file and so goes with its process, however that ends: it is never stale."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise LocalError(f"{path}: another process is writing it") from None
+        except OSError:
+            pass  # a file system without locks
+    return file
 
 
 def sync_directory(path: Path) -> None:

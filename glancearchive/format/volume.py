@@ -120,8 +120,8 @@ class Volume:
     def walk(self, archive_id: bytes) -> Iterator[tuple[int, RecordHeader] | FormatError]:
         """Every record header with the byte it stands at; what cannot be followed comes as the error that says so.
 
-        The end copy is the one header that does not stand at its offset. A damaged stretch is one error; the walk goes on at the next header
-        that proves to be one (SPEC section 9, Reading, step 3).
+        The end copy is the one header that does not stand at its offset. A damaged stretch is one error; the walk goes
+        on at the next header that proves to be one (SPEC section 9, Reading, step 3).
         """
         at = 0
         while at < self.size:

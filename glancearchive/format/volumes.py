@@ -26,9 +26,14 @@ def find_volumes(path: str | os.PathLike[str], *more: str | os.PathLike[str]) ->
     return found
 
 
+def part_of(path: Path) -> Path:
+    """The name of the volume `path` while it is written."""
+    return path.with_name(path.name + PART_SUFFIX)
+
+
 def _expand(path: Path) -> list[Path]:
     if not path.exists():
-        part = path.with_name(path.name + PART_SUFFIX)
+        part = part_of(path)
         if part.exists():
             raise LocalError(f"{path}: is not finished; what there is of it is in {part.name}")
         raise LocalError(f"{path}: no such archive")

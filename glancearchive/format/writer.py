@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +16,47 @@ import numpy as np
 import numpy.typing as npt
 
 from glancearchive.errors import LocalError
-from glancearchive.format.blockindex import ABSENT, BlockIndex
-from glancearchive.format.catalog import Catalog
+from glancearchive.format.blockstore import BlockStore
+from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.consolidate import consolidate
+from glancearchive.format.content import Content, FrameCache, Segment
 from glancearchive.format.encoding import pack
-from glancearchive.format.frameindex import FrameIndex
+from glancearchive.format.frameindex import Frame
 from glancearchive.format.hashing import Digests
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.packer import FramePacker
-from glancearchive.format.recordfile import RecordFile, sync_directory
+from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.schema import (
     FRAME_ROW,
     IMAGE_ID,
     NO_DATA,
-    ZEROS,
-    ArchiveHeader,
-    CatalogPart,
     CatalogRow,
     Checkpoint,
     End,
     FrameRun,
     ImageBegin,
-    ImagePart,
 )
-from glancearchive.format.volumes import PART_SUFFIX
-from glancearchive.version import __version__
+from glancearchive.format.state import create_volume, reopen_volume, stored_bytes
+from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import part_of
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
-_COMMIT_RECORD = 4 << 20  # about how large a checkpoint's or catalog's payload may grow
-_CATALOG_ROWS = 1 << 16
+_COMMIT_RECORD = 4 << 20  # about how large a checkpoint's payload may grow
 
 
 class ArchiveWriter:
-    """Creates the archive `path`; it stands under ``path.part`` until `finish`.
+    """Writes the archive `path`, which stands under ``path.part`` until `finish`.
 
-    `source` tells where the images come from. `interval` is the time in seconds
-    after which finished images and frames are committed. Raises LocalError when
-    `path` or its ``.part`` exists, and for every failure of the medium; after
-    such a failure only `close` is of use.
+    Where ``path.part`` exists, writing goes on at its last commit record, and `level`
+    and `block_size` are those of that archive: see `recorded` for what it holds. `source`
+    tells where the images come from. `interval` is the time in seconds after which finished
+    images and frames are committed.
+
+    Raises LocalError when `path` exists or another process writes it, and for every failure of the medium;
+    after such a failure only `close` is of use. Raises FormatError when ``path.part`` is no archive.
     """
 
     def __init__(
@@ -72,41 +71,61 @@ class ArchiveWriter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path)
-        self.part_path = self.path.with_name(self.path.name + PART_SUFFIX)
+        self.part_path = part_of(self.path)
         if self.path.exists():
             raise LocalError(f"{self.path}: exists already")
-        self._header = ArchiveHeader(
-            hash_key=secrets.token_bytes(32),
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            source=source,
-            writer=f"glancearchive {__version__}",
-            level=level,
-            block_size=block_size,
-            frame_size=LEVELS[level].frame_size,
-        )
-        self._file = RecordFile(self.part_path, 1, secrets.token_bytes(16))
+        self.resumed = self.part_path.exists()
+        if self.resumed:
+            state, self._file = reopen_volume(self.part_path)
+        else:
+            state, self._file = create_volume(self.part_path, source, level, block_size)
+        self.header = state.header
+        level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
-        self._index = BlockIndex()
-        self._packer = FramePacker(self._file, LEVELS[level], block_size, threads, self._frame_written)
-        self._catalog = Catalog(FrameIndex(block_size))
+        self._packer = FramePacker(self._file, LEVELS[level], self.header.block_size, threads, self._frame_written)
+        self._blocks = BlockStore(self._packer, self.header.block_size, state.header.first_block, state.digests)
+        self._state = state
         self._live: dict[int, ImageWriter] = {}  # images that checkpoints have not said everything about
-        self._images = 0
         self._frames: list[RecordHeader] = []  # written since the last checkpoint
-        self._written_blocks = self._committed_blocks = 0
+        self._written_blocks = state.blocks
         self._pending_metadata = 0
         self._interval = interval
         self._clock = clock
         self._last_commit = clock()
-        self._catalog_rows: list[CatalogRow] = []
-        record = self._file.write_structured(RecordType.HEADER, self._header.to_map())
-        self._previous = record.record_digest
-        self._file.sync()
-        sync_directory(self.part_path.parent)
+        self._volume: Volume | None = None
+        self._cache = FrameCache(self._read_back)
+        self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
 
     @property
     def stored(self) -> int:
         """Bytes written so far."""
         return self._file.offset
+
+    def recorded(self, image_id: str) -> Entry | None:
+        """What the archive held of this image when it was opened for going on."""
+        return self._recorded.get(image_id)
+
+    def go_on(self, entry: Entry, progress: Callable[[Segment], None]) -> ImageWriter:
+        """Continue the unfinished image `entry` after the bytes that checkpoints describe.
+
+        `progress` is given these, as they are read back. Raises FormatError when they cannot be read.
+        """
+        assert entry.begin is not None
+        extents, _ = entry.extents()
+        size = int(extents[:, 1].sum()) * self.header.block_size
+        content = Content(size, extents, self._state.catalog.frames, self._cache, self.header.block_size)
+        image = self._image(entry.number, entry.begin)
+        image.go_on(content, progress)
+        image.stored = stored_bytes(self._state, entry)
+        with self._lock:
+            self._live[entry.number] = image
+        return image
+
+    def _read_back(self, frame: Frame) -> bytes:
+        with self._lock:
+            if self._volume is None:
+                self._volume = Volume(self.part_path)
+        return self._volume.read_raw(frame.header(self._state.archive_id))
 
     def begin(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
@@ -119,13 +138,14 @@ class ArchiveWriter:
         if size > _MAX_BEGIN:
             raise ValueError(f"{size} bytes of metadata, the limit is {_MAX_BEGIN}")
         with self._lock:
-            image = ImageWriter(
-                self._images, begin, self._header.hash_key, self._header.block_size, self._store, self._image_ended
-            )
-            self._images += 1
+            image = self._image(self._state.images, begin)
+            self._state.images += 1
             self._live[image.number] = image
             self._pending_metadata += size
             return image
+
+    def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
+        return ImageWriter(number, begin, self.header.hash_key, self.header.block_size, self._store, self._image_ended)
 
     def add_without_data(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]], reason: str
@@ -135,40 +155,14 @@ class ArchiveWriter:
 
     def _store(self, image: ImageWriter, digests: Digests, view: memoryview, places: npt.NDArray[np.int64]) -> None:
         """Store the blocks at `places` of `view` as far as they are new, and describe the stretch by extents."""
-        size = self._header.block_size
         with self._lock:
-            numbers = self._index.find(digests)
-            absent = np.flatnonzero(numbers == ABSENT)
-            if len(absent):
-                fresh: dict[bytes, int] = {}  # digest to place among the new blocks
-                joined = digests[absent].tobytes()
-                ordinals = [fresh.setdefault(joined[at : at + 16], len(fresh)) for at in range(0, len(joined), 16)]
-                order = np.array(ordinals, dtype=np.int64)
-                _, firsts = np.unique(order, return_index=True)
-                numbers[absent] = self._index.extend(digests[absent[firsts]]) + order
-                for begin, end in _runs(places[absent[firsts]]):
-                    self._packer.add(view[begin * size : end * size], image.number)
-            self._describe(image, places, numbers, len(view) // size)
+            numbers = self._blocks.store(digests, view, places, image.number)
+            image.describe(places, numbers, len(view) // self.header.block_size)
             self._maybe_commit()
-
-    @staticmethod
-    def _describe(
-        image: ImageWriter, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int
-    ) -> None:
-        at = 0
-        breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
-        for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
-            begin = int(places[first])
-            if begin > at:
-                image.append(ZEROS, begin - at)
-            image.append(int(numbers[first]), last - first)
-            at = begin + last - first
-        if total > at:
-            image.append(ZEROS, total - at)
 
     def _frame_written(self, header: RecordHeader, owners: dict[int, int]) -> None:
         self._frames.append(header)
-        blocks = header.raw_size // self._header.block_size
+        blocks = header.raw_size // self.header.block_size
         self._written_blocks += blocks
         for number, brought in owners.items():
             if number in self._live:
@@ -180,7 +174,7 @@ class ArchiveWriter:
             self._maybe_commit(flush=self._clock() - self._last_commit >= self._interval)
 
     def _maybe_commit(self, flush: bool = False) -> None:
-        unique = (self._written_blocks - self._committed_blocks) * self._header.block_size
+        unique = (self._written_blocks - self._state.blocks) * self.header.block_size
         rows = sum(len(image.rows) for image in self._live.values()) if len(self._live) < 64 else 0
         if (
             flush
@@ -207,50 +201,41 @@ class ArchiveWriter:
                 return
             run = FrameRun(
                 self._file.numbers[RecordType.FRAME] - len(self._frames),
-                self._committed_blocks,
+                self._state.blocks,
                 np.array(
                     [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self._frames],
                     dtype=FRAME_ROW,
                 ),
-                self._index.digests(self._committed_blocks, self._written_blocks),
+                self._blocks.digests(self._state.blocks, self._written_blocks),
             )
             parts.sort(key=lambda part: part.number)
             # The frames must be durable before the record that commits them is even begun.
             self._file.sync()
-            checkpoint = Checkpoint(self._previous, run, tuple(parts))
+            checkpoint = Checkpoint(self._state.previous, run, tuple(parts))
             record = self._file.write_structured(RecordType.CHECKPOINT, checkpoint.to_map())
             self._file.sync()
-            self._previous = record.record_digest
+            self._state.previous = record.record_digest
             self._frames = []
-            self._committed_blocks = self._written_blocks
-            self._catalog.frames.add(self._file.volume, FrameRun(run.first_frame, run.first_block, run.rows))
+            self._state.blocks = self._written_blocks
+            self._state.session.frames.add(self._file.volume, FrameRun(run.first_frame, run.first_block, run.rows))
             for part in parts:
-                self._catalog.add_part(part)
+                self._state.session.add_part(part)
+            self._state.finished = False
 
     def finish(self) -> bytes:
         """Commit, write catalogs and end record, give the archive its name. Returns the root digest.
 
-        All images must have ended.
+        All images that were begun must have ended. Those that an earlier run left unfinished are recorded as failed.
         """
         with self._lock:
+            for entry in self._state.catalog.entries.values():
+                if entry.end is None and entry.number not in self._live and not self._ended_since(entry.number):
+                    self.go_on_without(entry)
             self.commit()
             if self._live:
                 raise ValueError(f"images that have not ended: {sorted(self._live)}")
-            for content in self._catalogs():
-                record = self._file.write_structured(RecordType.CATALOG, content.to_map())
-                row = (record.number, record.offset, record.stored_size, record.raw_size, record.payload_digest)
-                self._catalog_rows.append(CatalogRow(content.kind, *row))
-            end = End(
-                self._previous,
-                self._header,
-                tuple(self._catalog_rows),
-                self._file.numbers[RecordType.FRAME],
-                self._committed_blocks,
-                self._images,
-            )
-            record = self._file.write_structured(RecordType.END, end.to_map())
-            self._file.write_copy(record)
-            self._file.sync()
+            if not self._state.finished:
+                self._write_end()
             self.close()
             if self.path.exists():
                 raise LocalError(f"{self.path}: appeared meanwhile; the archive is complete as {self.part_path.name}")
@@ -259,45 +244,43 @@ class ArchiveWriter:
             except OSError as error:
                 raise LocalError(f"{self.part_path}: cannot be renamed: {error.strerror}") from None
             sync_directory(self.path.parent)
-            return record.record_digest
+            return self._state.previous
 
-    def _catalogs(self) -> Iterator[CatalogPart]:
-        for run in self._catalog.frames.runs(self._file.volume, _CATALOG_ROWS):
-            yield CatalogPart(frames=run)
-        entries = [self._catalog.entries[number] for number in sorted(self._catalog.entries)]
-        about = (ImagePart(entry.number, entry.begin, end=entry.end) for entry in entries)
-        yield from _split(about, lambda part: len(pack(part.to_map())))
-        pieces = (
-            ImagePart(entry.number, None, position + int(rows[:at, 1].sum()), rows[at : at + _CATALOG_ROWS])
-            for entry in entries
-            for position, rows in [(0, entry.extents()[0])]
-            for at in range(0, len(rows), _CATALOG_ROWS)
+    def _ended_since(self, number: int) -> bool:
+        entry = self._state.session.entries.get(number)
+        return entry is not None and entry.end is not None
+
+    def go_on_without(self, entry: Entry) -> None:
+        """End an image that an earlier run left unfinished and that is not to be had any more."""
+        assert entry.begin is not None
+        image = self._image(entry.number, entry.begin)
+        image.begin_committed = True
+        self._live[entry.number] = image
+        image.give_up("the dump was interrupted, and the image was gone when it went on")
+
+    def _write_end(self) -> None:
+        rows = list(self._state.catalog_rows)
+        for content in consolidate(self._state.session, self._file.volume):
+            record = self._file.write_structured(RecordType.CATALOG, content.to_map())
+            row = (record.number, record.offset, record.stored_size, record.raw_size, record.payload_digest)
+            rows.append(CatalogRow(content.kind, *row))
+        end = End(
+            previous=self._state.previous,
+            header=self.header,
+            catalog=tuple(rows),
+            frames=self._file.numbers[RecordType.FRAME],
+            blocks=self._state.blocks,
+            images=self._state.images,
         )
-        # Parts in one record are of different images, in ascending order.
-        yield from _split(pieces, lambda part: 32 + (0 if part.extents is None else part.extents.nbytes))
+        record = self._file.write_structured(RecordType.END, end.to_map())
+        self._file.write_copy(record)
+        self._file.sync()
+        self._state.previous = record.record_digest
 
     def close(self) -> None:
-        """Let go of the file as it is. What was committed can be read; the rest is lost."""
+        """Let go of the file as it is. What was committed can be read and gone on from; the rest is lost."""
         self._packer.close()
+        self._cache.close()
+        if self._volume is not None:
+            self._volume.close()
         self._file.close()
-
-
-def _runs(places: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """The maximal runs ``begin, end`` of consecutive numbers in `places`."""
-    breaks = (np.flatnonzero(np.diff(places) != 1) + 1).tolist()
-    for first, last in zip([0, *breaks], [*breaks, len(places)], strict=True):
-        yield int(places[first]), int(places[last - 1]) + 1
-
-
-def _split(parts: Iterator[ImagePart], size: Callable[[ImagePart], int]) -> Iterator[CatalogPart]:
-    """Catalogs of about _COMMIT_RECORD bytes each; no image twice in one."""
-    held: list[ImagePart] = []
-    total = 0
-    for part in parts:
-        if held and (total + size(part) > _COMMIT_RECORD or held[-1].number == part.number):
-            yield CatalogPart(images=tuple(held))
-            held, total = [], 0
-        held.append(part)
-        total += size(part)
-    if held:
-        yield CatalogPart(images=tuple(held))

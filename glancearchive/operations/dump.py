@@ -1,16 +1,22 @@
-"""Dumps a source into a new archive."""
+"""Dumps a source into an archive: a new one, one that an interruption left, or one to add to."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from glancearchive.endpoints.archive import ArchiveTarget
+from glancearchive.errors import FormatError, LocalError
+from glancearchive.format.reader import Archive
+from glancearchive.format.volumes import part_of
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Buffer, Image, Outcome, Progress, Source
 from glancearchive.operations.transfer import Stop, transfer
+
+log = logging.getLogger("glancearchive")
 
 
 @dataclass(slots=True)
@@ -20,6 +26,7 @@ class Dump:
     outcomes: Iterator[Outcome]
     stored: int = 0
     root_digest: bytes = field(default=b"")
+    complete_before: bool = False  # the archive was finished already, and nothing was done
 
 
 class _Begun:
@@ -40,15 +47,33 @@ class _Begun:
 
 
 def dump(
-    source: Source, path: Path, *, progress: Progress, level: str = "default", jobs: int = 2, stop: Stop | None = None
+    source: Source,
+    path: Path,
+    *,
+    progress: Progress,
+    level: str = "default",
+    jobs: int = 2,
+    append: bool = False,
+    stop: Stop | None = None,
 ) -> Dump:
-    """Copy every image of `source` into a new archive at `path`. Raises LocalError when `path` exists.
+    """Copy every image of `source` into the archive `path`.
 
-    Nothing is created before the source has answered. When an error or an interruption ends the
-    dump, what was committed stays in ``path.part``.
+    Where an earlier dump of the same source was interrupted, it goes on. Where one was finished nothing is done; with
+    `append` the archive gets what is new. Nothing is created before the source has answered. When an error or an
+    interruption ends the dump, what could be committed stays in ``path.part``. Raises LocalError when `path` is
+    something else.
     """
+    if path.exists() and not append:
+        return _finished_before(source, path)
     begun = _Begun(source)
+    if path.exists():
+        _reopen_finished(path)
     writer = ArchiveWriter(path, source=source.label, level=level)
+    if writer.header.source != source.label:
+        writer.close()
+        raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
+    if writer.resumed:
+        log.warning("going on with %s at byte %d", writer.part_path, writer.stored)
     result = Dump(iter(()))
 
     def run() -> Iterator[Outcome]:
@@ -56,8 +81,36 @@ def dump(
             yield from transfer(begun, ArchiveTarget(writer), progress=progress, jobs=jobs, stop=stop)
             result.root_digest = writer.finish()
             result.stored = writer.stored
+        except LocalError:
+            raise  # the medium failed; what it holds is in the last checkpoint
+        except BaseException:
+            writer.commit()
+            raise
         finally:
             writer.close()
 
     result.outcomes = run()
     return result
+
+
+def _finished_before(source: Source, path: Path) -> Dump:
+    try:
+        with Archive([path]) as archive:
+            if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
+                return Dump(iter(()), archive.volumes[1].size, archive.root_digest, complete_before=True)
+            origin = archive.header.source
+    except FormatError:
+        raise LocalError(f"{path}: exists already, and is no archive") from None
+    raise LocalError(f"{path}: exists already: an archive of {origin}")
+
+
+def _reopen_finished(path: Path) -> None:
+    """Give a finished archive the name of an unfinished one: it stays readable under it, whatever happens."""
+    part = part_of(path)
+    if part.exists():
+        raise LocalError(f"{path}: exists, and so does {part.name}; one of them has to go")
+    Archive([path]).close()  # raises unless it is an archive
+    try:
+        path.rename(part)
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be renamed: {error.strerror}") from None

@@ -113,8 +113,7 @@ def _proven(image: ArchivedImage, put: Callable[[Segment], None], progress: Call
             if segment.data is not None:
                 hashes.update(segment.data)
             else:
-                for at in range(0, segment.length, len(_ZEROS)):
-                    hashes.update(_ZEROS[: min(len(_ZEROS), segment.length - at)])
+                hashes.update_zeros(segment.length)
             progress(segment.length)
         found = hashes.hexdigests()
     proof.check()

@@ -1,0 +1,57 @@
+# make test    everything that must hold, on a machine with Python 3.11 and nothing else
+# make demo    two Glances, an archive between them; IMAGES=DIR for your own disk images
+# make clean   removes what the two have made here
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: test demo cloud system clean
+.DELETE_ON_ERROR:
+
+test: $(VENV)/.dev cloud
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/mypy --strict -p tests.cloud -p demo
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+demo: $(VENV)/.runtime cloud
+	$(BIN)/python -m demo.demo
+
+# The environment that Glance and Keystone run from; see tests/cloud/environment.py.
+cloud: | system
+	@$(PYTHON) -m tests.cloud.environment
+
+# Tools some tests use. They are installed where that can be done without asking; elsewhere those tests are
+# skipped, and say so.
+system:
+	@missing=(); \
+	has() { command -v "$$1" >/dev/null || [ -x "/usr/sbin/$$1" ]; }; \
+	has zstd || missing+=(zstd); \
+	has file || missing+=(file); \
+	has qemu-img || missing+=(qemu-utils); \
+	has mkfs.ext4 || missing+=(e2fsprogs); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv); \
+	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $${missing[*]}"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+			"$${missing[@]}" >/dev/null; } || echo "could not install all of: $${missing[*]}; going on without"; \
+	fi
+
+$(VENV)/.runtime: setup.py pyproject.toml | system
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: setup.py pyproject.toml | system
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+clean:
+	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

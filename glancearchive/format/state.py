@@ -1,0 +1,158 @@
+"""What a writer begins with: a new volume, or one to go on with after its last good commit record (SPEC section 9)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from glancearchive.errors import FormatError
+from glancearchive.format.catalog import Catalog, Entry
+from glancearchive.format.compression import LEVELS
+from glancearchive.format.frameindex import FrameIndex
+from glancearchive.format.hashing import Digests
+from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.reader import identify
+from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
+from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.schema import ZEROS, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.volume import Volume
+from glancearchive.version import __version__
+
+
+@dataclass(slots=True)
+class State:
+    """What a writer knows at a commit record.
+
+    `offset` is the byte after it, where writing goes on; `previous` its record digest; `numbers` the next number of
+    each record type. `session` holds what was said since the last end record, `catalog` all. `began` tells for
+    each image how many blocks were committed before its first part.
+    """
+
+    header: ArchiveHeader
+    archive_id: bytes
+    volume: int
+    offset: int
+    previous: bytes
+    numbers: dict[RecordType, int]
+    catalog: Catalog
+    session: Catalog
+    catalog_rows: tuple[CatalogRow, ...] = ()
+    digests: list[Digests] = field(default_factory=list)
+    blocks: int = 0
+    images: int = 0
+    began: dict[int, int] = field(default_factory=dict)
+    finished: bool = False  # nothing is missing but perhaps the name
+
+
+def stored_bytes(state: State, entry: Entry) -> int:
+    """About how many stored bytes an unfinished image has added: its share in the frames since it was begun."""
+    extents, _ = entry.extents()
+    began, total = state.began.get(entry.number, 0), 0
+    for start, count in extents[(extents[:, 0] != ZEROS) & (extents[:, 0] >= np.uint64(began))].tolist():
+        at, end = start, start + count
+        while at < end and (frame := state.catalog.frames.find(at)) is not None:
+            stop = min(end, frame.first_block + frame.blocks)
+            total += (frame.stored_size + HEADER_SIZE) * (stop - at) // frame.blocks
+            at = stop
+    return total
+
+
+def find_state(volume: Volume) -> State:
+    """The state at the last good commit record of `volume`.
+
+    Raises FormatError when there is none, that is, when not even the header record is whole.
+    """
+    number, archive_id = identify(volume)
+    state: State | None = None
+    pending: dict[RecordType, int] = {}  # numbers of records that no commit record has covered yet
+    end: tuple[RecordHeader, End] | None = None  # an end record whose copy has not been met
+    fault: FormatError | None = None
+    for step in VolumeScan(volume, archive_id, number, None, Position()):
+        header, content = step.header, step.content
+        if step.faults or header is None:
+            fault = step.faults[0] if step.faults else None
+            break
+        kind = RecordType(header.type) if header.type in RecordType.__members__.values() else None
+        if kind is not None:
+            pending[kind] = header.number + 1
+        if isinstance(content, ArchiveHeader):
+            empty = Catalog(FrameIndex(content.block_size)), Catalog(FrameIndex(content.block_size))
+            numbers = dict.fromkeys(RecordType, 0)
+            state = State(content, archive_id, number, 0, b"", numbers, *empty, blocks=content.first_block)
+            _commit(state, header, pending)
+        elif state is None:
+            break
+        elif isinstance(content, Checkpoint):
+            _apply(state, content)
+            _commit(state, header, pending)
+        elif isinstance(content, End):
+            end = header, content
+        elif kind is RecordType.END and end is not None:  # the copy: only now the end record counts
+            state.catalog_rows = end[1].catalog
+            state.session = Catalog(FrameIndex(state.header.block_size))
+            _commit(state, end[0], pending)
+            state.offset += HEADER_SIZE
+            state.finished = True
+    if state is None:
+        raise fault or FormatError("has no header record to go on from", volume=volume.name)
+    return state
+
+
+def _commit(state: State, header: RecordHeader, pending: dict[RecordType, int]) -> None:
+    state.offset, state.previous, state.finished = header.end, header.record_digest, False
+    state.numbers.update(pending)
+    pending.clear()
+
+
+def _apply(state: State, content: Checkpoint) -> None:
+    run = content.frames
+    without_digests = FrameRun(run.first_frame, run.first_block, run.rows)
+    for catalog in (state.catalog, state.session):
+        catalog.frames.add(state.volume, without_digests)
+    for part in content.images:
+        state.began.setdefault(part.number, state.blocks)
+        state.images = max(state.images, part.number + 1)
+        state.catalog.add_part(part)
+        state.session.add_part(part)
+    if run.block_digests is not None and len(run.block_digests):
+        state.digests.append(run.block_digests)
+        state.blocks += len(run.block_digests)
+
+
+def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
+    """A new volume with its header record, durable."""
+    header = ArchiveHeader(
+        hash_key=secrets.token_bytes(32),
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        source=source,
+        writer=f"glancearchive {__version__}",
+        level=level,
+        block_size=block_size,
+        frame_size=LEVELS[level].frame_size,
+    )
+    archive_id = secrets.token_bytes(16)
+    file = RecordFile(path, create(path), 1, archive_id, 0, dict.fromkeys(RecordType, 0))
+    record = file.write_structured(RecordType.HEADER, header.to_map())
+    file.sync()
+    sync_directory(path.parent)
+    catalogs = Catalog(FrameIndex(block_size)), Catalog(FrameIndex(block_size))
+    return State(header, archive_id, 1, record.end, record.record_digest, file.numbers, *catalogs), file
+
+
+def reopen_volume(path: Path) -> tuple[State, RecordFile]:
+    """The volume as its last good commit record left it; what follows that is cut off."""
+    file = reopen(path)
+    try:
+        volume = Volume(path)
+        try:
+            state = find_state(volume)
+        finally:
+            volume.close()
+        return state, RecordFile(path, file, state.volume, state.archive_id, state.offset, state.numbers)
+    except BaseException:
+        file.close()
+        raise
