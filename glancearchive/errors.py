@@ -5,7 +5,8 @@
     GlanceArchiveError                  exit_code 3: could not start or go on
     ├── UsageError                      exit_code 2: the request itself makes no sense
     ├── FormatError                     an archive that is not what the specification says
-    │   ├── ArchiveError                layer "archive": no archive, newer version, unknown feature
+    │   ├── ArchiveError                layer "archive": no archive
+    │   │   └── UnsupportedError            a newer version, an unknown feature, hash or record type
     │   ├── VolumeError                 layer "volume":  cut short, bytes after the end, mixed volumes
     │   ├── HeaderError                 layer "header":  a record header
     │   ├── RecordError                 layer "record":  the payload of a structured record
@@ -76,6 +77,10 @@ class ArchiveError(FormatError):
     """Not an archive, an archive of a newer version, or one with an unknown incompatible feature."""
 
     layer = "archive"
+
+
+class UnsupportedError(ArchiveError):
+    """An archive that this program must refuse: a newer version, an unknown feature, hash or record type."""
 
 
 class VolumeError(FormatError):

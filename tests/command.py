@@ -56,7 +56,7 @@ class Done:
     @property
     def error(self) -> str:
         """The error that ended the command: the last line of stderr, all others being warnings of ours."""
-        *before, last = self.stderr.splitlines()
+        *before, last = filter(None, self.stderr.splitlines())  # after ^C there is an empty one
         assert last.startswith(_ERROR), self.stderr
         assert not [line for line in before if not line.startswith("glancearchive: ") or line.startswith(_ERROR)]
         assert len(last) < 700

@@ -1,4 +1,4 @@
-"""Archives that are none, damaged or hostile, through the command line; tests/test_vectors.py has what each layer says."""
+"""Archives that are none, damaged or hostile, through the command line; what each layer says is in test_vectors.py."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ NO_SERVER: dict[str, tuple[Reply, str]] = {
     "other JSON": (Reply.json({"servers": []}), "no list of images"),
     "no object": (Reply.json([1]), "no list of images"),
     "no JSON": (Reply(200, b"\xff\xfe\x00", {"Content-Type": "application/json"}), "no Glance v2"),
-    "a login page": (Reply(302, b"", {"Location": "/login"}), "no Glance v2"),
+    "a login page": (Reply(302, b"", {"Location": "/login"}), "redirects to /login"),
     "closed at once": (Reply(drop=True), "."),
     "401": (Reply(401, b"{}"), "401"),
     "403": (Reply(403, b"{}"), "403"),
@@ -155,7 +155,7 @@ def test_a_login_that_ends_stops_the_dump(replies: list[Reply], tmp_path: Path) 
 
 
 def test_metadata_that_are_hostile(tmp_path: Path) -> None:
-    """Ids that are paths, lone surrogates, numbers out of range, control characters: recorded or told, never harmful."""
+    """Ids that are paths, lone surrogates, huge numbers, control characters: recorded or told, never harmful."""
     with FakeGlance(name=EVIL) as server:
         odd: list[Any] = [
             server.bad,
@@ -237,7 +237,7 @@ def test_an_image_that_the_server_will_not_take_stops_no_other(name: str, archiv
 
 
 def test_an_interrupted_dump_ends_at_once(tmp_path: Path) -> None:
-    interrupted(tmp_path, signal.SIGINT, lambda server: ["dump", server.url, tmp_path / "x.gla"])
+    interrupted(tmp_path, signal.SIGINT, lambda server: ["dump", server.url, tmp_path / "x.gla", "-q"])
 
 
 def test_a_terminated_dump_ends_at_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 
 import click
 
@@ -68,6 +69,10 @@ def main() -> None:
         # It was reported when it first failed. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 3
+    if threading.active_count() > 1:
+        # Of a transfer that ended early; Python would wait for what they wait for.
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else 0)
     sys.exit(code if isinstance(code, int) else 0)
 
 

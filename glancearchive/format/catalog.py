@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from glancearchive.format.frameindex import FrameIndex
-from glancearchive.format.schema import COMPLETE, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
+from glancearchive.format.schema import COMPLETE, NO_DATA, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 
 UNFINISHED = "unfinished"
 
@@ -131,6 +131,8 @@ class Catalog:
 def check_extents(entry: Entry, frames: FrameIndex, block_size: int) -> list[str]:
     """What is wrong with the map of a complete image: one line per fault, none when it is covered."""
     end = entry.end
+    if end is not None and end.status == NO_DATA and entry.parts:
+        return ["it has extents, and is said to have no data"]
     if end is None or end.status != COMPLETE or end.size is None:
         return []
     extents, gaps = entry.extents()

@@ -63,7 +63,8 @@ class FrameCheck:
             self._drain(0)
 
     def _check_volume(self, number: int, volume: Volume, position: Position) -> None:
-        for step in VolumeScan(volume, self._archive.archive_id, number, self._archive.header, position):
+        scan = VolumeScan(volume, self._archive.archive_id, number, self._archive.header, position)
+        for step in scan:
             self.faults += step.faults
             header = step.header
             if header is None:
@@ -77,6 +78,8 @@ class FrameCheck:
                 if self._blocks:
                     self._compare(volume, step.content)
             self._count(header)
+        if not scan.ended:
+            position.forget()
 
     def _submit(self, volume: Volume, header: RecordHeader) -> None:
         self._met.add(header.number)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
-from glancearchive.errors import ArchiveError, ChainError, FormatError, ImageError, VolumeError
+from glancearchive.errors import ArchiveError, ChainError, FormatError, ImageError, UnsupportedError, VolumeError
 from glancearchive.format.catalog import Catalog, Entry, check_extents
 from glancearchive.format.content import Content, FrameCache, ImageFile
 from glancearchive.format.frameindex import Frame, FrameIndex
@@ -18,6 +18,7 @@ from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.scan import Position, VolumeScan, check_supported, read_structured
 from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, ImageEnd
 from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import volume_number
 
 
 class ArchivedImage:
@@ -55,8 +56,10 @@ class ArchivedImage:
         return str(self.metadata.get("name") or "")
 
     def faults(self) -> list[str]:
-        """What is missing of a complete image with the volumes at hand; nothing is read to find out but extents."""
+        """What the volumes at hand do not say of the image, or say wrongly; nothing but extents is read to find out."""
         self._archive.load_extents()
+        if self.entry.begin is None:
+            return ["no record at hand says what it is"]
         return check_extents(self.entry, self._archive.catalog.frames, self._archive.header.block_size)
 
     def content(self) -> Content:
@@ -96,23 +99,7 @@ class Archive:
         self._before: dict[int, Position] = {}  # and before each of them
         header: ArchiveHeader | None = None
         try:
-            archive_ids = {}
-            for path in paths:
-                volume = Volume(path)
-                try:
-                    number, archive_ids[volume.name] = identify(volume)
-                    if number in self.volumes:
-                        message = f"is volume {number}, and so is {self.volumes[number].name}"
-                        raise VolumeError(message, volume=volume.name)
-                except FormatError:
-                    volume.close()
-                    raise
-                self.volumes[number] = volume
-            self.archive_id = next(iter(archive_ids.values()))
-            for name, archive_id in archive_ids.items():
-                if archive_id != self.archive_id:
-                    message = f"belongs to archive {archive_id.hex()}, the others to {self.archive_id.hex()}"
-                    raise VolumeError(message, volume=name)
+            self.archive_id = self._open_files(paths)
             for number in sorted(self.volumes):
                 header = self._find_header(number, header)
             if header is None:
@@ -129,6 +116,35 @@ class Archive:
             raise
         self.images = [ArchivedImage(self, entry) for entry in self.catalog.current()]
 
+    def _open_files(self, paths: Iterable[str | os.PathLike[str]]) -> bytes:
+        """Open the volumes; files that are none of this archive's become faults. Returns the archive id."""
+        archive_id = b""
+        for path in paths:
+            volume = Volume(path)
+            try:
+                number, found = identify(volume)
+                if archive_id and found != archive_id:
+                    message = f"belongs to archive {found.hex()}, the others to {archive_id.hex()}"
+                    raise VolumeError(message, volume=volume.name)
+                if number in self.volumes:
+                    raise VolumeError(f"is volume {number}, and so is {self.volumes[number].name}", volume=volume.name)
+            except UnsupportedError:
+                volume.close()
+                raise
+            except FormatError as error:
+                volume.close()
+                self.faults.append(error)
+                continue
+            archive_id = found
+            self.volumes[number] = volume
+        if not self.volumes:
+            raise self.faults[0]
+        for number, volume in self.volumes.items():
+            claimed = volume_number(volume.path)
+            if len(self.volumes) > 1 and claimed not in (None, number):
+                self.faults.append(VolumeError(f"is volume {number} by what it says", volume=volume.name))
+        return archive_id
+
     def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
         """The archive's header from volume `number`: from its end record, else from its front."""
         volume, found = self.volumes[number], None
@@ -139,7 +155,7 @@ class Archive:
                     self.ends[number], found = content, content.header
                 elif isinstance(content, ArchiveHeader):
                     found = content
-            except ArchiveError:
+            except UnsupportedError:
                 raise
             except FormatError as error:
                 self.faults.append(error)
@@ -150,7 +166,9 @@ class Archive:
             return known
         check_supported(found, {"volume": volume.name})
         if known is not None and known.shared() != found.shared():
-            raise VolumeError("its header differs from that of the other volumes", volume=volume.name)
+            self.faults.append(VolumeError("its header differs from that of the volumes before", volume=volume.name))
+            self.volumes.pop(number).close()
+            self.ends.pop(number, None)
         return known or found
 
     def _open_volume(self, number: int) -> None:
@@ -200,13 +218,18 @@ class Archive:
         return content
 
     def _apply(self, number: int, content: CatalogPart | Checkpoint) -> None:
-        try:
-            if content.frames is not None:
+        """Learn what a record says; what contradicts other records becomes a fault, the rest counts."""
+        volume = self.volumes[number].name
+        if content.frames is not None:
+            try:
                 self.catalog.frames.add(number, content.frames)
-            for part in content.images or ():
+            except ValueError as error:
+                self._add_faults([ChainError(str(error), volume=volume)])
+        for part in content.images or ():
+            try:
                 self.catalog.add_part(part)
-        except ValueError as error:
-            raise ChainError(str(error), volume=self.volumes[number].name) from None
+            except ValueError as error:
+                self._add_faults([ImageError(str(error), volume=volume)])
 
     def _scan(self, number: int) -> None:
         """Learn what volume `number` holds from its checkpoints and whatever catalogs are whole."""
@@ -215,10 +238,9 @@ class Archive:
         for step in scan:
             self._add_faults(step.faults)
             if isinstance(step.content, CatalogPart | Checkpoint):
-                try:
-                    self._apply(number, step.content)
-                except ChainError as error:
-                    self._add_faults([error])
+                self._apply(number, step.content)
+        if not scan.ended:
+            position.forget()
         self._position = position
         if scan.ended and scan.end is not None:
             self.ends[number] = scan.end

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from glancearchive.errors import ArchiveError, ChainError, FormatError, HeaderError, RecordError, VolumeError
+from glancearchive.errors import (
+    ArchiveError,
+    ChainError,
+    FormatError,
+    HeaderError,
+    ImageError,
+    RecordError,
+    UnsupportedError,
+    VolumeError,
+)
 from glancearchive.format.catalog import Catalog
 from glancearchive.format.encoding import unpack
 from glancearchive.format.frameindex import FrameIndex
@@ -53,14 +62,14 @@ class Position:
 
 
 def check_supported(header: ArchiveHeader, where: dict[str, object]) -> None:
-    """Raises ArchiveError, naming what it is, when the archive needs something that this program does not know."""
+    """Raises UnsupportedError, naming what it is, when the archive needs something that this program does not know."""
     unknown = [name for name in header.incompatible if name not in SUPPORTED_FEATURES]
     if unknown:
-        raise ArchiveError(f"needs features that this program does not know: {', '.join(unknown)}", **where)  # type: ignore[arg-type]
+        raise UnsupportedError(f"needs features that this program does not know: {', '.join(unknown)}", **where)  # type: ignore[arg-type]
     if header.hash != "blake3":
-        raise ArchiveError(f"unknown hash {header.hash!r}", **where)  # type: ignore[arg-type]
+        raise UnsupportedError(f"unknown hash {header.hash!r}", **where)  # type: ignore[arg-type]
     if header.compression != "zstd":
-        raise ArchiveError(f"unknown compression {header.compression!r}", **where)  # type: ignore[arg-type]
+        raise UnsupportedError(f"unknown compression {header.compression!r}", **where)  # type: ignore[arg-type]
 
 
 def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Content:
@@ -106,6 +115,7 @@ class VolumeScan:
         self._catalogs: list[CatalogRow] | None = []
         self._awaiting_copy: RecordHeader | None = None
         self._in_catalogs = False
+        self._begun: set[int] = set()  # images that have a part in this volume
         self._session: Catalog | None = None  # what the checkpoints of this session said; None: some are not known
         self._repeated: Catalog | None = None  # what its catalogs said
 
@@ -192,7 +202,7 @@ class VolumeScan:
         if expected is not None and header.number != expected:
             message = f"record number {header.number} of its type, expected {expected}"
             step.faults.append(self._fault(HeaderError, header, message))
-        self.position.numbers[header.type] = header.number + 1
+        self.position.numbers[header.type] = (header.number if expected is None else expected) + 1
 
     def _frame(self, header: RecordHeader, step: Step) -> None:
         if self._in_catalogs:
@@ -308,13 +318,20 @@ class VolumeScan:
     ) -> None:
         if into is None:
             return
-        try:
-            if run is not None:
+        if run is not None:
+            try:
                 into.frames.add(self.number, run)
-            for part in images:
+            except ValueError as error:
+                step.faults.append(self._fault(ChainError, header, str(error)))
+        for part in images:
+            try:
                 into.add_part(part)
-        except ValueError as error:
-            step.faults.append(self._fault(ChainError, header, str(error)))
+            except ValueError as error:
+                step.faults.append(self._fault(ImageError, header, str(error)))
+            if into is self._session and part.begin is None and part.number not in self._begun:
+                message = f"the first part of image {part.number} in this volume does not say what the image is"
+                step.faults.append(self._fault(ImageError, header, message))
+            self._begun.add(part.number)
 
     def _end(self, header: RecordHeader, content: End, step: Step) -> None:
         self._commit(header, content.previous, step)

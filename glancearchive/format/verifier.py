@@ -11,12 +11,14 @@ from enum import IntEnum
 import numpy as np
 
 from glancearchive.errors import FormatError, GlanceHashError, ImageError
-from glancearchive.format.catalog import Entry, check_extents
+from glancearchive.format.catalog import Entry
 from glancearchive.format.framecheck import FrameCheck
 from glancearchive.format.hashing import ImageDigest
 from glancearchive.format.reader import Archive, ArchivedImage
 from glancearchive.format.schema import COMPLETE, ZEROS, Extents
+from glancearchive.streamhash import computable
 
+_DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
 VALID, DAMAGED = "valid", "damaged"
 
 
@@ -80,18 +82,24 @@ def verify(
             known[key] = Damage(fault)
             report.damage.append(known[key])
     by_fault = {id(damage.fault): damage for damage in report.damage}
+    # What is described nowhere may have been described where a record is damaged or missing.
+    causes = [damage for damage in report.damage if damage.fault.layer in _DESCRIBING]
     checker = _ImageCheck(archive, check, depth, progress)
     with ThreadPoolExecutor(threads, "images") as pool:
-        for image, faults in zip(archive.images, pool.map(checker.faults, archive.images), strict=True):
+        for image, found in zip(archive.images, pool.map(checker.check, archive.images), strict=True):
+            missing, faults = found
+            if missing and not causes:
+                faults = [ImageError(f"image {image.id or image.number}: {line}") for line in missing] + faults
+            for damage in causes if missing else ():
+                damage.images.append(image.id)
             for fault in faults:
-                damage = by_fault.get(id(fault))
-                if damage is None:
-                    damage = by_fault[id(fault)] = Damage(fault)
+                damage = by_fault.setdefault(id(fault), Damage(fault))
+                if damage not in report.damage:
                     report.damage.append(damage)
                 damage.images.append(image.id)
-            status = DAMAGED if faults else VALID if image.status == COMPLETE else image.status
-            reason = str(faults[0]) if faults else image.reason
-            report.images.append(ImageState(image.id, image.name, status, reason))
+            reasons = [*missing, *map(str, faults)]
+            status = DAMAGED if reasons else VALID if image.status == COMPLETE else image.status
+            report.images.append(ImageState(image.id, image.name, status, reasons[0] if reasons else image.reason))
     return report
 
 
@@ -107,17 +115,13 @@ class _ImageCheck:
         bad = [frame for frame in frames if frame.number in check.bad]
         self._bad = [(np.uint64(one.first_block), np.uint64(one.first_block + one.blocks), one.number) for one in bad]
 
-    def faults(self, image: ArchivedImage) -> list[FormatError]:
-        """What is wrong with `image`: faults of its own, and those of the frames it needs."""
-        entry = image.entry
-        if entry.begin is None:
-            return [ImageError(f"image number {entry.number}: no record at hand says what it is")]
-        if entry.end is None or entry.end.status != COMPLETE:
-            return []
-        faults: list[FormatError] = [
-            ImageError(f"image {image.id}: {line}")
-            for line in check_extents(entry, self._archive.catalog.frames, self._archive.header.block_size)
-        ]
+    def check(self, image: ArchivedImage) -> tuple[list[str], list[FormatError]]:
+        """What is described nowhere of `image`, and what is wrong with it or with the frames it needs."""
+        missing = image.faults()
+        return missing, [] if missing or image.status != COMPLETE else self._faults(image)
+
+    def _faults(self, image: ArchivedImage) -> list[FormatError]:
+        entry, faults = image.entry, list[FormatError]()
         extents, _ = entry.extents()
         data = extents[extents[:, 0] != ZEROS]
         for begin, end, number in self._bad:
@@ -125,8 +129,8 @@ class _ImageCheck:
                 faults.append(self._check.bad[number])
         if faults or self._depth < Depth.FULL:
             return faults
-        assert entry.end.size is not None
-        if self._digest(entry, extents, entry.end.size) != entry.end.digest:
+        assert image.size is not None
+        if self._digest(entry, extents, image.size) != image.digest:
             return [ImageError(f"image {image.id}: the image digest does not match its blocks")]
         return self._hash_faults(image) if self._depth >= Depth.GLANCE else []
 
@@ -148,11 +152,14 @@ class _ImageCheck:
 
     def _hash_faults(self, image: ArchivedImage) -> list[FormatError]:
         """Rebuild the image and compare the hashes that were recorded when it was archived."""
-        hashes = {name: hashlib.new(name) for name in image.hashes if name in hashlib.algorithms_available}
-        for chunk in image.content().chunks():
-            for each in hashes.values():
-                each.update(chunk)
-            self._progress(len(chunk))
+        hashes = {name: hashlib.new(name) for name in image.hashes if computable(name)}
+        try:
+            for chunk in image.content().chunks():
+                for each in hashes.values():
+                    each.update(chunk)
+                self._progress(len(chunk))
+        except FormatError as error:  # the frame index leads elsewhere than the records themselves
+            return [error]
         return [
             GlanceHashError(f"image {image.id}: its {name} is {each.hexdigest()}, recorded is {image.hashes[name]}")
             for name, each in hashes.items()

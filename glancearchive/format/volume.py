@@ -15,6 +15,7 @@ from glancearchive.errors import (
     HeaderError,
     LocalError,
     RecordError,
+    UnsupportedError,
     VolumeError,
 )
 from glancearchive.format.compression import decompress
@@ -66,7 +67,7 @@ class Volume:
             return data
 
     def read_header(self, offset: int) -> RecordHeader:
-        """The record header at `offset`. Raises HeaderError, VolumeError (cut), ArchiveError (newer, unknown type)."""
+        """The record header at `offset`. Raises HeaderError, VolumeError (cut), UnsupportedError."""
         where = {"volume": self.name, "begin": offset, "end": min(offset + HEADER_SIZE, self.size)}
         try:
             data = self.read_at(offset, HEADER_SIZE)
@@ -77,7 +78,7 @@ class Volume:
         try:
             return RecordHeader.unpack(data)
         except (NewerVersionError, UnknownTypeError) as error:
-            raise ArchiveError(str(error), **where) from None  # type: ignore[arg-type]
+            raise UnsupportedError(str(error), **where) from None  # type: ignore[arg-type]
         except ValueError as error:
             raise HeaderError(str(error), **where) from None  # type: ignore[arg-type]
 

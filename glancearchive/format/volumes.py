@@ -9,7 +9,7 @@ from pathlib import Path
 from glancearchive.errors import LocalError
 
 PART_SUFFIX = ".part"
-_NUMBERED = re.compile(r"(?P<stem>.+)\.\d{3,5}\.gla")
+_NUMBERED = re.compile(r"(?P<stem>.+)\.(?P<number>\d{3,5})\.gla")
 
 
 def find_volumes(path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> list[Path]:
@@ -24,6 +24,12 @@ def find_volumes(path: str | os.PathLike[str], *more: str | os.PathLike[str]) ->
             if volume not in found:
                 found.append(volume)
     return found
+
+
+def volume_number(path: Path) -> int | None:
+    """The number of a volume by its name, None when the name has none."""
+    numbered = _NUMBERED.fullmatch(path.name)
+    return int(numbered["number"]) if numbered else None
 
 
 def part_of(path: Path) -> Path:

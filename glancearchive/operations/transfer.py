@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from glancearchive.errors import InterruptedTransferError
 from glancearchive.image import Image, Outcome, Progress, Source, Target
 
+_GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
+
 
 class Stop:
     """Asks a transfer to end soon. Safe in several threads and in a signal handler."""
@@ -43,26 +45,26 @@ def transfer(
     """Copy every image of `source` to `target`, `jobs` at a time; yields outcomes as they are known.
 
     Raises what concerns more than one image (a server or a medium that is gone),
-    InterruptedTransferError after `stop`; the images begun by then are ended first or left
-    for a later run, as the target does it.
+    InterruptedTransferError after `stop`; the images begun by then are ended or left for a later
+    run, as the target does it. One that waits for a server for longer than a few seconds is left alone in its thread.
     """
     stop = stop or Stop()
     watched = _StoppingProgress(progress, stop)
     running: set[Future[Outcome]] = set()
-    with ThreadPoolExecutor(jobs, "transfer") as pool:
-        try:
-            for image in source.images():
-                stop.check()
-                running.add(pool.submit(target.receive, image, source, watched))
-                while len(running) >= 2 * jobs:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
-            while running:
+    pool = ThreadPoolExecutor(jobs, "transfer")
+    try:
+        for image in source.images():
+            stop.check()
+            running.add(pool.submit(target.receive, image, source, watched))
+            while len(running) >= 2 * jobs:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
-        finally:
-            stop.request()  # an error, an interruption or a caller that looks away ends the others too
-            for future in running:
-                future.cancel()
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        stop.request()  # an error, an interruption or a caller that looks away ends the others too
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait([future for future in running if not future.cancelled()], timeout=_GRACE)

@@ -1,0 +1,304 @@
+"""Files that are in the way, places that refuse to be written or read, and readers that go away."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archives import write_archive
+from tests.cloud.images import pattern
+from tests.command import Done, command, contents, environ, finished, run, unchanged
+from tests.fake_glance import FakeGlance
+from tests.format.samples import Sample, tiny_archive
+from tests.glances import metadata
+
+MIB = 1 << 20
+LARGE = pattern(4 * MIB)
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    (tmp_path / "in").mkdir()
+    return tiny_archive(tmp_path / "in")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """An archive of one image that is larger than the places below."""
+    (tmp_path / "in").mkdir(exist_ok=True)
+    return write_archive(tmp_path / "in" / "large.gla", (metadata(LARGE, id="large"), LARGE))
+
+
+def assert_stopped(done: Done, *words: str) -> None:
+    assert (done.code, done.stdout) == (3, b""), done
+    for word in words:
+        assert word in done.error
+
+
+def without_privileges() -> None:
+    """Permissions count for root too, in the program that is run next."""
+    for capability in (1, 2):  # DAC_OVERRIDE, DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+def small_files() -> None:
+    """No file can be larger than a MiB, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+
+
+# Files that are in the way.
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink", "dangling symlink", "directory"])
+def test_extract_overwrites_nothing(kind: str, sample: Sample, out: Path) -> None:
+    target = out / "one.img"
+    if kind == "file":
+        target.write_bytes(b"mine")
+    elif kind == "directory":
+        (target / "one.img").mkdir(parents=True)  # as a directory it would take the image
+    else:
+        (out / "real").write_bytes(b"mine") if kind == "symlink" else None
+        target.symlink_to(out / "real")
+    with unchanged(out):
+        done = run("extract", sample.path, "one", "-o", target)
+        if kind == "directory":
+            assert done.code == 0
+            shutil.rmtree(target)
+        else:
+            assert_stopped(done, "one.img: exists already")
+
+
+@pytest.mark.parametrize("name", ["two", "two.img"])
+def test_extract_to_a_directory_overwrites_nothing(name: str, sample: Sample, out: Path) -> None:
+    (out / name).write_bytes(b"mine")
+    done = run("extract", sample.path, "one", "two", "-o", out)
+    assert done.code == 3
+    assert f"{name}: exists already" in done.error
+    assert (out / name).read_bytes() == b"mine"
+    assert contents(out).keys() == {"one", "one.img", name}
+
+
+@pytest.mark.parametrize("kind", ["text", "directory", "other archive"])
+def test_dump_overwrites_nothing(kind: str, sample: Sample, out: Path) -> None:
+    target = out / "x.gla"
+    if kind == "directory":
+        target.mkdir()
+    elif kind == "text":
+        target.write_bytes(b"mine")
+    else:
+        shutil.copy(sample.path, target)
+    with FakeGlance() as server, unchanged(out):
+        for options in ([], ["--append"]):
+            done = run("dump", server.url, target, *options)
+            if kind == "other archive" and options:
+                assert_stopped(done, "was begun from test")
+            else:
+                assert_stopped(done, "x.gla: ")
+            assert (target.is_dir(), [path.name for path in out.iterdir()]) == (kind == "directory", ["x.gla"])
+
+
+# Places that refuse.
+
+
+def below_a_file(out: Path) -> Path:
+    (out / "file").write_bytes(b"mine")
+    return out / "file"
+
+
+def nowhere(out: Path) -> Path:
+    return out / "no" / "such"
+
+
+def unwritable(out: Path) -> Path:
+    (out / "locked").mkdir(mode=0o555)
+    return out / "locked"
+
+
+PLACES = pytest.mark.parametrize("place", [below_a_file, nowhere, unwritable])
+
+
+@PLACES
+def test_dump_to_where_nothing_can_be_written(place: Callable[[Path], Path], out: Path) -> None:
+    target = place(out) / "x.gla"
+    with FakeGlance() as server, unchanged(out):
+        assert_stopped(run("dump", server.url, target, preexec=without_privileges), "x.gla", ": ")
+
+
+@PLACES
+def test_extract_to_where_nothing_can_be_written(place: Callable[[Path], Path], sample: Sample, out: Path) -> None:
+    target = place(out)
+    with unchanged(out):
+        for argument in (str(target / "x.img"), f"{target}/", f"{target / 'sub'}/"):
+            done = run("extract", sample.path, "one", "-o", argument, preexec=without_privileges)
+            assert_stopped(done, str(target))
+
+
+@pytest.mark.parametrize("argument", [["verify"], ["extract", "-o", "-"]])
+def test_an_archive_that_may_not_be_read(argument: list[str], sample: Sample, out: Path) -> None:
+    name, *options = argument
+    sample.path.chmod(0)
+    assert_stopped(run(name, sample.path, *options, preexec=without_privileges), "tiny.gla", "Permission denied")
+    sample.path.chmod(0o644)
+    sample.path.parent.chmod(0)
+    try:
+        assert_stopped(run(name, sample.path, *options, preexec=without_privileges), "tiny.gla", "Permission denied")
+    finally:
+        sample.path.parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("device", [os.devnull, "/dev/zero"])
+def test_an_archive_that_is_no_file(device: str, tmp_path: Path) -> None:
+    assert_stopped(run("list", device), Path(device).name)
+
+
+def test_an_archive_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gla")
+    assert_stopped(run("list", tmp_path / "pipe.gla"), "pipe.gla")
+
+
+# Places without space.
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a MiB."""
+    directory = tmp_path / "full"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)]
+    if os.getuid() or not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+def dump_without_space(target: Path, word: str, preexec: Callable[[], None] | None = None) -> None:
+    with FakeGlance() as server:
+        done = run("dump", server.url, target, "--jobs", "1", preexec=preexec)
+    assert done.code == 3
+    assert word in done.stderr.splitlines()[-1]
+    assert not target.exists()
+
+
+def test_dump_without_space(full: Path) -> None:
+    (full / "mine").write_bytes(b"mine")
+    dump_without_space(full / "x.gla", "No space left on device")
+    assert (full / "mine").read_bytes() == b"mine"
+
+
+def test_dump_beyond_the_largest_file(out: Path) -> None:
+    """And once there is space the same command goes on from what was written."""
+    with FakeGlance() as server:
+        done = run("dump", server.url, out / "x.gla", "--jobs", "1", preexec=small_files)
+        assert (done.code, (out / "x.gla").exists()) == (3, False)
+        assert "File too large" in done.stderr
+        again = run("dump", server.url, out / "x.gla")
+        assert again.code == 0, again.stderr
+    assert run("verify", out / "x.gla", "--glance-hash").code == 0
+    assert contents(out).keys() == {"x.gla"}
+
+
+@pytest.mark.parametrize("to_directory", [False, True])
+def test_extract_without_space(to_directory: bool, large: Path, full: Path) -> None:
+    (full / "mine").write_bytes(b"mine")
+    with unchanged(full):
+        target = f"{full}/" if to_directory else full / "x.img"
+        assert_stopped(run("extract", large, "large", "-o", target), "No space left on device")
+    # Room for the image, but not for its metadata too.
+    (full.parent / "in2").mkdir()
+    much = write_archive(full.parent / "in2" / "much.gla", (metadata(b"x", id="much", long="v" * 2 * MIB), b"x"))
+    if to_directory:
+        assert_stopped(run("extract", much, "much", "-o", target), "No space left on device")
+        assert contents(full).keys() <= {"mine", "much.img"}
+
+
+def test_extract_beyond_the_largest_file(large: Path, out: Path) -> None:
+    assert_stopped(run("extract", large, "large", "-o", out / "x.img", preexec=small_files), "File too large")
+    assert contents(out) == {}
+
+
+def test_extract_to_a_full_pipe(sample: Sample) -> None:
+    with open("/dev/full", "wb") as stdout:
+        for arguments in (["extract", sample.path, "one", "-o", "-"], ["list", sample.path], ["verify", sample.path]):
+            for options in ([], ["--json"])[: 1 if "-" in arguments else 2]:
+                assert_stopped(run(*arguments, *options, stdout=stdout), "No space left on device")
+
+
+# Readers that go away.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["list", "--json"], ["show", "{}", "large"], ["verify", "--json"], ["extract", "{}", "-o", "-"]],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away(arguments: list[str], large: Path) -> None:
+    if "{}" not in arguments:
+        arguments = [*arguments, "{}"]
+    program = command(*(part.format(large) for part in arguments))
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(program, env=environ(), stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    finally:
+        os.close(write)
+    assert finished(done.returncode, b"", done.stderr) == Done(1, b"", "")
+
+
+def test_no_stdout_at_all(large: Path) -> None:
+    """As under a service manager that closes it."""
+    program = ["sh", "-c", '"$@" >&-', "sh", *command("verify", large)]
+    done = subprocess.run(program, env=environ(), stderr=subprocess.PIPE, timeout=60, check=False)
+    assert "Traceback" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["list"],
+        ["list", "{}", "{}"],
+        ["list", "{}", "--nonsense"],
+        ["verify", "{}", "--quick", "--glance-hash"],
+        ["show", "{}", "no such image"],
+        ["extract", "{}", "no such image"],
+        ["extract", "{}", "-o", "x.img"],
+        ["extract", "{}", "one", "two", "-o", "x.img"],
+        ["extract", "{}", "one", "two", "-o", "-"],
+        ["extract", "{}", "one", "-o", "-", "--json"],
+        ["dump", "127.0.0.1:1", "x.gla", "--jobs", "0"],
+        ["dump", "127.0.0.1:1", "x.gla", "--level", "nonsense"],
+        ["load", "{}"],
+        ["dump", "https://127.0.0.1:1", "x.gla", "--key", "{}"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments: list[str], sample: Sample, out: Path) -> None:
+    done = run(*(part.format(sample.path) for part in arguments), cwd=out)
+    assert (done.code, done.stdout) == (2, b"")
+    assert done.stderr
+    assert contents(out) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["dump", "-h"], ["load", "--help"], ["extract", "-h"], ["--version"]]
+)
+def test_help(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code, done.stderr) == (0, "")
+    assert done.text
+    assert sys.executable not in done.text
