@@ -15,7 +15,8 @@
     │   ├── BlockError                  layer "block":   a block against its digest
     │   ├── ImageError                  layer "image":   an image's map or digest
     │   └── GlanceHashError             layer "glance":  Glance's own hash of an image
-    ├── LocalError                      no space, no permission, target exists, unreadable medium
+    ├── LocalError                      no space, no permission, unreadable medium
+    │   └── ExistsError                 the target exists
     ├── InterruptedTransferError        exit_code 130: the operator asked for the end
     └── ServerError                     anything a server or the way to it did
         ├── ConnectError                no server there, TLS, name resolution
@@ -133,6 +134,10 @@ class GlanceHashError(FormatError):
 
 class LocalError(GlanceArchiveError):
     """The local file system refused: no space, no permission, target exists, I/O error."""
+
+
+class ExistsError(LocalError):
+    """Something has the name already; it was not touched."""
 
 
 class InterruptedTransferError(GlanceArchiveError):

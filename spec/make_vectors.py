@@ -1109,11 +1109,13 @@ def contradictory(v: Vectors) -> None:
         "chain-catalog-digest",
         "The end lists a catalog with another digest",
         base({("end", 0, "map"): inside("catalog", 0, by=put(payload_digest=bytes(32)))}),
+        also="record",
     )
     v.reject(
         "chain-catalog-offset",
         "The end lists a catalog at another place",
         base({("end", 0, "map"): inside("catalog", 0, by=put(offset=0))}),
+        also="record",
     )
     v.reject(
         "chain-catalog-kind",
@@ -1131,6 +1133,7 @@ def contradictory(v: Vectors) -> None:
         "A catalog has a frame elsewhere",
         base({("catalog", 0, "map"): inside("frames", "index", by=lambda index: b"\1" + index[1:])}),
         either="alpha",
+        also="frame",
     )
     v.reject(
         "chain-catalog-metadata",
@@ -1148,6 +1151,7 @@ def contradictory(v: Vectors) -> None:
         "A catalog has other extents",
         base({("catalog", 2, "map"): inside("images", 1, by=put(extents=rows((0, 2))))}),
         either="beta",
+        also="image",
     )
     w = Writer()
     w.image("alpha", blocks(1))
@@ -1160,18 +1164,21 @@ def contradictory(v: Vectors) -> None:
         "The frame index has a frame elsewhere",
         base({row: inside("begin", by=lambda n: n + 1)}),
         either="beta",
+        also="frame",
     )
     v.reject(
         "chain-row-stored-size",
         "The frame index has another stored_size",
         base({row: inside("stored_size", by=lambda n: n - 1)}),
         either="beta",
+        also="frame",
     )
     v.reject(
         "chain-row-digest",
         "The frame index has another digest",
         base({row: put(payload_digest=bytes(32))}),
         either="beta",
+        also="frame",
     )
     v.reject(
         "chain-first-frame",

@@ -64,7 +64,8 @@ def main() -> None:
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "standard output"
         code = _fail(f"{where}: {error.strerror or error}", 3)
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None when the shell closed it
+            sys.stdout.flush()
     except OSError:
         # It was reported when it first failed. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

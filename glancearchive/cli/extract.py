@@ -11,7 +11,7 @@ import glancearchive
 from glancearchive.cli.inspect import archive_argument, choose, json_option, quiet_option, tell_faults
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import ProgressLine
-from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
 from glancearchive.format.reader import ArchivedImage
 from glancearchive.operations.extract import extract_to_directory, extract_to_file, extract_to_stream
 
@@ -39,7 +39,8 @@ def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, 
     glancearchive extract region.gla debian-12 -o debian.qcow2
     glancearchive extract region.gla debian-12 -o - | qemu-img info /dev/stdin
     """
-    directory = Path(output) if output.endswith("/") or Path(output).is_dir() else None
+    several = len(images) != 1 and not Path(output).exists() and output != "-"
+    directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
         raise UsageError("-o - writes the image to stdout, where --json would write its result")
     with glancearchive.open(archive) as opened, ProgressLine("extracted", quiet=quiet or as_json) as progress:
@@ -49,7 +50,7 @@ def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, 
             raise UsageError(f"{len(chosen)} images do not go into one file; name one image, or a directory with -o")
         if directory is not None:
             try:
-                directory.mkdir(exist_ok=True)
+                directory.mkdir(exist_ok=True, parents=True)
             except OSError as error:
                 raise LocalError(f"{directory}: {error.strerror}") from None
         results = []
@@ -64,7 +65,7 @@ def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, 
                         size = extract_to_file(image, Path(output), progress.count)
                     else:
                         size = extract_to_directory(image, directory, progress.count)
-                except FormatError as error:
+                except (FormatError, ExistsError) as error:
                     reason = str(error)
             progress.clear()
             status = "failed" if reason else "extracted" if image.size is not None else image.status

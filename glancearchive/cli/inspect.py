@@ -15,7 +15,8 @@ from glancearchive.errors import ArchiveError, FormatError, UsageError
 from glancearchive.format.reader import Archive, ArchivedImage
 from glancearchive.format.verifier import Damage, Depth, Report
 
-archive_argument = click.argument("archive", type=click.Path(path_type=Path))
+# Whether it can be read is found when it is opened, and is no matter of usage.
+archive_argument = click.argument("archive", type=click.Path(path_type=Path, readable=False))
 json_option = click.option("--json", "as_json", is_flag=True, help="Write the result to stdout as one JSON document.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 

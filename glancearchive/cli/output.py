@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -36,14 +37,19 @@ def note(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
+def _width(text: str) -> int:
+    """Columns that `text` takes on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
     """Columns on stdout; those in `right` are aligned to the right."""
     lines = [list(head), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(head))]
     flush_right = set(right)
     for line in lines:
         cells = [
-            cell.rjust(width) if column in flush_right else cell.ljust(width)
+            " " * (width - _width(cell)) + cell if column in flush_right else cell + " " * (width - _width(cell))
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())

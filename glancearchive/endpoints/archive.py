@@ -56,7 +56,8 @@ class ArchiveSource:
         try:
             yield from found.content().chunks(offset)
         except FormatError as error:
-            error.message = f"image {image}: {error.message}"
+            if image.id not in error.message:
+                error.message = f"image {image}: {error.message}"
             raise
 
 

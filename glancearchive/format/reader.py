@@ -183,6 +183,12 @@ class Archive:
             self._scan(number)
             return
         try:
+            front = read_structured(volume, volume.read_header(0), 0)
+            if front != end.header:
+                self.faults.append(ChainError("its header record and its end record differ", volume=volume.name))
+        except FormatError as error:  # the end record says the same
+            self.faults.append(error)
+        try:
             for row in end.catalog:
                 if row.kind == "extents":
                     self._extents.append((number, row))

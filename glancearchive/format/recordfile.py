@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows: there the open file alone keeps others from renaming it
     fcntl = None  # type: ignore[assignment]
 
-from glancearchive.errors import LocalError
+from glancearchive.errors import ExistsError, LocalError
 from glancearchive.format.compression import LEVELS, compress
 from glancearchive.format.encoding import pack
 from glancearchive.format.hashing import digest
@@ -95,7 +95,7 @@ def create(path: Path) -> FileIO:
     try:
         file = FileIO(path, "x+b")
     except FileExistsError:
-        raise LocalError(f"{path}: exists already") from None
+        raise ExistsError(f"{path}: exists already") from None
     except OSError as error:
         raise LocalError(f"{path}: cannot be created: {error.strerror}") from None
     return _locked(path, file)

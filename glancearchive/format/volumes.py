@@ -33,7 +33,9 @@ def volume_number(path: Path) -> int | None:
 
 
 def part_of(path: Path) -> Path:
-    """The name of the volume `path` while it is written."""
+    """The name of the volume `path` while it is written. Raises LocalError for a path that can be no file's."""
+    if not path.name:
+        raise LocalError(f"{path}: is a directory, not an archive")
     return path.with_name(path.name + PART_SUFFIX)
 
 

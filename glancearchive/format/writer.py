@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import LocalError
+from glancearchive.errors import ExistsError, LocalError
 from glancearchive.format.blockstore import BlockStore
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
@@ -44,6 +44,7 @@ from glancearchive.format.volumes import part_of
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
+_COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
 _COMMIT_RECORD = 4 << 20  # about how large a checkpoint's payload may grow
 
 
@@ -52,8 +53,8 @@ class ArchiveWriter:
 
     Where ``path.part`` exists, writing goes on at its last commit record, and `level`
     and `block_size` are those of that archive: see `recorded` for what it holds. `source`
-    tells where the images come from. `interval` is the time in seconds after which finished
-    images and frames are committed.
+    tells where the images come from. `interval` is the time in seconds after which frames
+    are committed, finished images after a fifth of it.
 
     Raises LocalError when `path` exists or another process writes it, and for every failure of the medium;
     after such a failure only `close` is of use. Raises FormatError when ``path.part`` is no archive.
@@ -73,7 +74,7 @@ class ArchiveWriter:
         self.path = Path(path)
         self.part_path = part_of(self.path)
         if self.path.exists():
-            raise LocalError(f"{self.path}: exists already")
+            raise ExistsError(f"{self.path}: exists already")
         self.resumed = self.part_path.exists()
         if self.resumed:
             state, self._file = reopen_volume(self.part_path)
@@ -170,8 +171,10 @@ class ArchiveWriter:
 
     def _image_ended(self, _image: ImageWriter) -> None:
         with self._lock:
-            # A frame cut short costs compression, so it is only done when nothing was committed for a while.
-            self._maybe_commit(flush=self._clock() - self._last_commit >= self._interval)
+            # A frame cut short costs compression, so not after every tiny image.
+            unique = (self._written_blocks - self._state.blocks) * self.header.block_size
+            quiet = self._clock() - self._last_commit >= self._interval / 5
+            self._maybe_commit(flush=quiet or unique >= _COMMIT_IMAGE)
 
     def _maybe_commit(self, flush: bool = False) -> None:
         unique = (self._written_blocks - self._state.blocks) * self.header.block_size

@@ -67,7 +67,7 @@ def dump(
         return _finished_before(source, path)
     begun = _Begun(source)
     if path.exists():
-        _reopen_finished(path)
+        _reopen_finished(source, path)
     writer = ArchiveWriter(path, source=source.label, level=level)
     if writer.header.source != source.label:
         writer.close()
@@ -104,12 +104,15 @@ def _finished_before(source: Source, path: Path) -> Dump:
     raise LocalError(f"{path}: exists already: an archive of {origin}")
 
 
-def _reopen_finished(path: Path) -> None:
+def _reopen_finished(source: Source, path: Path) -> None:
     """Give a finished archive the name of an unfinished one: it stays readable under it, whatever happens."""
     part = part_of(path)
     if part.exists():
         raise LocalError(f"{path}: exists, and so does {part.name}; one of them has to go")
-    Archive([path]).close()  # raises unless it is an archive
+    with Archive([path]) as archive:  # raises unless it is an archive
+        origin = archive.header.source
+    if origin != source.label:
+        raise LocalError(f"{path}: is an archive of {origin}, not of {source.label}")
     try:
         path.rename(part)
     except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from glancearchive.errors import ImageError, LocalError
+from glancearchive.errors import ExistsError, ImageError, LocalError
 from glancearchive.format.content import Segment
 from glancearchive.format.proof import ImageProof
 from glancearchive.format.reader import ArchivedImage
@@ -27,7 +27,7 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
     (also when `path` exists) and FormatError; `path` does not exist then.
     """
     if path.exists() or path.is_symlink():
-        raise LocalError(f"{path}: exists already")
+        raise ExistsError(f"{path}: exists already")
     content = image.content()
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -86,7 +86,7 @@ def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callab
     """
     metadata = directory / image.id
     if metadata.exists() or metadata.is_symlink():
-        raise LocalError(f"{metadata}: exists already")
+        raise ExistsError(f"{metadata}: exists already")
     size = 0
     if image.size is not None:
         size = extract_to_file(image, directory / f"{image.id}.img", progress)
@@ -94,10 +94,15 @@ def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callab
     if image.members:
         document["members"] = [dict(member) for member in image.members]
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, suffix=".part", delete=False) as file:
-            json.dump(document, file, indent=1, sort_keys=True, ensure_ascii=False)
-        Path(file.name).chmod(0o666 & ~_umask())
-        _give_name(Path(file.name), metadata)
+        descriptor, name = tempfile.mkstemp(prefix=f".{image.id}.", suffix=".part", dir=directory)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1, sort_keys=True, ensure_ascii=False)
+            temporary.chmod(0o666 & ~_umask())
+            _give_name(temporary, metadata)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(f"{metadata}: cannot be written: {error.strerror}") from None
     return size
@@ -127,10 +132,10 @@ def _give_name(temporary: Path, path: Path) -> None:
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise LocalError(f"{path}: exists already") from None
+        raise ExistsError(f"{path}: exists already") from None
     except OSError:  # a file system without hard links: FAT, exFAT
         if path.exists():
-            raise LocalError(f"{path}: exists already") from None
+            raise ExistsError(f"{path}: exists already") from None
         temporary.rename(path)
     else:
         temporary.unlink()
