@@ -22,8 +22,12 @@ def pack(value: Mapping[str, Any]) -> bytes:
 def unpack(data: bytes) -> dict[str, Any]:
     """The map that `data` encodes. Raises ValueError unless `data` is one map in canonical encoding."""
     try:
+        # First a pass that builds nothing: msgpack allocates arrays by the count they claim.
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data) + 1)
+        unpacker.feed(data)
+        unpacker.skip()
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
-    except ValueError as error:  # msgpack's own errors, bad UTF-8 and too deep nesting are ValueErrors
+    except (ValueError, msgpack.OutOfData) as error:  # bad UTF-8 and too deep nesting are ValueErrors
         raise ValueError(f"not MessagePack: {error or type(error).__name__}") from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a map, got {type(value).__name__}")

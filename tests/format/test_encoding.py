@@ -57,6 +57,7 @@ def test_keys_come_in_order() -> None:
         pytest.param("", id="nothing"),
         pytest.param("81a161", id="cut"),
         pytest.param("81a161ddffffffff", id="an array longer than the record"),
+        pytest.param("81a161" + "dd00ffffff" * 500 + "c0" * (1 << 24), id="arrays that claim far more than there is"),
         pytest.param("81a161" + "91" * MAX_DEPTH + "c0", id="nested too deep"),
         pytest.param("81a161" + "91" * 100_000 + "c0", id="nested far too deep"),
     ],
