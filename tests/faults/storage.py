@@ -1,0 +1,182 @@
+"""What a writer does to its medium, step by step, and what a kill or a power cut at any step leaves of it.
+
+A `Recorder` stands between the writer and its file and notes every call that
+changes something. Because a kill leaves exactly the calls made before it, and
+a power cut those before the last fsync and any part of the others, every state
+can be made from the one recording, without running the writer again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import glancearchive.format.recordfile as recordfile
+
+SECTOR = 512
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: ``create``, ``write`` (`data` at `at`), ``truncate`` (to `at`), ``sync``, ``rename``, ``sync-names``."""
+
+    kind: str
+    at: int = 0
+    data: bytes = b""
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {len(self.data)} at {self.at}" if self.data else f"{self.kind} {self.at} {self.name}"
+
+
+@dataclass
+class Disk:
+    """Files by name, as bytes."""
+
+    files: dict[str, bytearray]
+
+    def put(self, directory: Path) -> None:
+        """Make `directory` hold these files and no others."""
+        for path in directory.iterdir():
+            path.unlink()
+        for name, data in self.files.items():
+            (directory / name).write_bytes(data)
+
+
+def after_kill(before: dict[str, bytes], steps: Sequence[Step], part: float = 0.0) -> Disk:
+    """What a killed process leaves: all `steps`, of the last one, when it is a write, only the fraction `part`."""
+    disk = Disk({name: bytearray(data) for name, data in before.items()})
+    for number, step in enumerate(steps):
+        last = number == len(steps) - 1
+        data = step.data[: int(len(step.data) * part)] if last and part else step.data
+        _apply(disk, step, data)
+    return disk
+
+
+def after_power_cut(before: dict[str, bytes], steps: Sequence[Step], rng: random.Random) -> Disk:
+    """What a power cut after `steps` may leave: of the writes since the last fsync any sectors, others zero or torn.
+
+    Names count as durable only after an fsync of their directory, or may be all the same.
+    """
+    synced = max((number + 1 for number, step in enumerate(steps) if step.kind == "sync"), default=0)
+    named = max((number + 1 for number, step in enumerate(steps) if step.kind == "sync-names"), default=0)
+    kept = list(steps[:synced])
+    loose = steps[synced:]
+    style = rng.choice(["prefix", "sectors", "zeros", "garbage"])
+    writes = [step for step in loose if step.kind in ("write", "truncate")]
+    if style == "prefix":
+        writes = writes[: rng.randint(0, len(writes))]
+    disk = after_kill(before, kept)
+    names = [step for step in steps[synced:] if step.kind == "rename"]
+    name = next(reversed([step.name for step in steps if step.kind == "create"]), next(iter(before), ""))
+    for step in writes:
+        if step.kind == "truncate":
+            if rng.random() < 0.5:
+                _apply(disk, step, b"")
+        elif style == "prefix":
+            _apply(disk, step, step.data[: rng.randint(0, len(step.data))] if step is writes[-1] else step.data)
+        else:
+            _tear(disk.files[name], step, style, rng)
+    for step in names:
+        if rng.random() < 0.5:
+            _apply(disk, step, b"")
+    if not named and rng.random() < 0.5 and not before:
+        return Disk({})  # the file's name never reached the medium
+    return disk
+
+
+def _tear(file: bytearray, step: Step, style: str, rng: random.Random) -> None:
+    """Each sector of a write arrives or not; the file may have its full length all the same."""
+    end = step.at + len(step.data)
+    at = step.at
+    while at < end:
+        stop = min(end, at - at % SECTOR + SECTOR)
+        arrived = rng.random() < 0.6
+        if arrived or rng.random() < 0.7:  # else the file ends before it, unless a later sector arrives
+            if len(file) < stop:
+                file.extend(bytes(stop - len(file)))
+            piece = step.data[at - step.at : stop - step.at]
+            if not arrived:
+                piece = bytes(stop - at) if style == "zeros" else rng.randbytes(stop - at)
+            if arrived or style != "sectors":
+                file[at:stop] = piece
+        at = stop
+
+
+def _apply(disk: Disk, step: Step, data: bytes) -> None:
+    if step.kind == "create":
+        disk.files[step.name] = bytearray()
+    elif step.kind == "rename":
+        old, new = step.name.split("\n")
+        disk.files[new] = disk.files.pop(old)
+    elif step.kind in ("write", "truncate"):
+        file = disk.files[step.name]
+        if step.kind == "truncate":
+            del file[step.at :]
+        else:
+            if len(file) < step.at:
+                file.extend(bytes(step.at - len(file)))
+            file[step.at : step.at + len(data)] = data
+
+
+class Recorder:
+    """Notes the `steps` of every `RecordFile` opened below `recording`; `before_step` may raise instead of a step."""
+
+    def __init__(self, before_step: Callable[[Step], None] = lambda _step: None) -> None:
+        self.steps: list[Step] = []
+        self._before_step = before_step
+        self._names: dict[int, str] = {}
+
+    def note(self, step: Step) -> None:
+        self._before_step(step)
+        self.steps.append(step)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        recorder = self
+
+        class Recorded(FileIO):
+            def __init__(self, path: Path, mode: str) -> None:
+                if "x" in mode:
+                    recorder.note(Step("create", name=path.name))
+                super().__init__(path, mode)
+                self._recorded_as = path.name
+                recorder._names[self.fileno()] = path.name
+
+            def write(self, data: Any) -> int:
+                recorder.note(Step("write", self.tell(), bytes(data), self._recorded_as))
+                return super().write(data)
+
+            def truncate(self, size: int | None = None) -> int:
+                assert size is not None
+                recorder.note(Step("truncate", size, name=self._recorded_as))
+                return super().truncate(size)
+
+        rename, fdatasync, fsync = Path.rename, os.fdatasync, os.fsync
+
+        def recorded_rename(path: Path, target: Path) -> Path:
+            recorder.note(Step("rename", name=f"{path.name}\n{target.name}"))
+            return rename(path, target)
+
+        def recorded_sync(descriptor: int) -> None:
+            recorder.note(Step("sync", name=recorder._names.get(descriptor, "")))
+            fdatasync(descriptor)
+
+        def recorded_sync_names(descriptor: int) -> None:
+            recorder.note(Step("sync-names"))
+            fsync(descriptor)
+
+        with (
+            mock.patch.object(recordfile, "FileIO", Recorded),
+            mock.patch.object(Path, "rename", recorded_rename),
+            mock.patch.object(os, "fdatasync", recorded_sync),
+            mock.patch.object(os, "fsync", recorded_sync_names),
+        ):
+            yield
