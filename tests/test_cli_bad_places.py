@@ -289,13 +289,3 @@ def test_wrong_usage(arguments: list[str], sample: Sample, out: Path) -> None:
     assert (done.code, done.stdout) == (2, b"")
     assert done.stderr
     assert contents(out) == {}
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["dump", "-h"], ["load", "--help"], ["extract", "-h"], ["--version"]]
-)
-def test_help(arguments: list[str]) -> None:
-    done = run(*arguments)
-    assert (done.code, done.stderr) == (0, "")
-    assert done.text
-    assert sys.executable not in done.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -27,9 +28,10 @@ from glancearchive.operations.extract import extract_to_directory, extract_to_fi
     metavar="FILE|DIR|-",
     help="A file or - (stdout) for one image; a directory gets ID (metadata, JSON) and ID.img for each.",
 )
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Images at the same time.")
 @json_option
 @quiet_option
-def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, quiet: bool) -> int:
+def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_json: bool, quiet: bool) -> int:
     r"""Extract each IMAGE (an id or a name; all when none is named) from ARCHIVE.
 
     A file gets its name only when the whole image proved right; it is sparse where the image has zeros.
@@ -53,25 +55,30 @@ def extract(archive: Path, images: tuple[str, ...], output: str, as_json: bool, 
                 directory.mkdir(exist_ok=True, parents=True)
             except OSError as error:
                 raise LocalError(f"{directory}: {error.strerror}") from None
-        results = []
-        for image in chosen:
+
+        def take(image: ArchivedImage) -> tuple[int, str]:
+            """Bytes extracted, and why not all of the image was."""
             reason = _why_not(image, directory)
-            size = 0
-            if not reason:
-                try:
-                    if output == "-":
-                        size = extract_to_stream(image, sys.stdout.buffer, progress.count)
-                    elif directory is None:
-                        size = extract_to_file(image, Path(output), progress.count)
-                    else:
-                        size = extract_to_directory(image, directory, progress.count)
-                except (FormatError, ExistsError) as error:
-                    reason = str(error)
-            progress.clear()
-            status = "failed" if reason else "extracted" if image.size is not None else image.status
-            results.append({"id": image.id, "name": image.name, "status": status, "reason": reason, "size": size})
             if reason:
-                note(f"glancearchive: image {image.id} ({image.name!r}) was not extracted: {reason}")
+                return 0, reason
+            try:
+                if output == "-":
+                    return extract_to_stream(image, sys.stdout.buffer, progress.count), ""
+                if directory is None:
+                    return extract_to_file(image, Path(output), progress.count), ""
+                return extract_to_directory(image, directory, progress.count), ""
+            except (FormatError, ExistsError) as error:
+                return 0, str(error)
+
+        results = []
+        with ThreadPoolExecutor(jobs, "extract") as pool:
+            taken = pool.map(take, chosen)
+            for image, (size, reason) in zip(chosen, taken, strict=True):
+                progress.clear()
+                status = "failed" if reason else "extracted" if image.size is not None else image.status
+                results.append({"id": image.id, "name": image.name, "status": status, "reason": reason, "size": size})
+                if reason:
+                    note(f"glancearchive: image {image.id} ({image.name!r}) was not extracted: {reason}")
         if as_json:
             emit_json({"archive": str(archive), "images": results})
         elif output != "-":

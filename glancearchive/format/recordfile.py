@@ -25,6 +25,8 @@ _STRUCTURED_LEVEL = LEVELS["default"]
 class RecordFile:
     """The file of a volume being written, from byte `offset` on. Every failure of the medium is a LocalError.
 
+    After a failure nothing more is written: a record after a torn one could not be found again, and a system that
+    once failed to make data durable may drop them and report the next attempt as a success.
     `file` comes from `create` or `reopen` and belongs to this object from then on. `numbers` are the next number of
     each record type.
     """
@@ -38,6 +40,7 @@ class RecordFile:
         self.offset = offset
         self.numbers = dict(numbers)
         self._file = file
+        self._broken = False  # a call failed, or was interrupted
         try:
             file.truncate(offset)
             file.seek(offset)
@@ -70,7 +73,9 @@ class RecordFile:
         self._write(header.pack())
 
     def _write(self, data: bytes) -> None:
+        self._check_usable()
         view = memoryview(data)
+        self._broken = True
         try:
             while view:
                 written = self._file.write(view)  # may be short where the space runs out
@@ -78,13 +83,21 @@ class RecordFile:
                 self.offset += written or 0
         except OSError as error:
             raise LocalError(f"{self.path}: cannot be written at byte {self.offset}: {error.strerror}") from None
+        self._broken = False
+
+    def _check_usable(self) -> None:
+        if self._broken:
+            raise LocalError(f"{self.path}: writing it was broken off at byte {self.offset}")
 
     def sync(self) -> None:
         """Make all that was written durable."""
+        self._check_usable()
+        self._broken = True
         try:
             getattr(os, "fdatasync", os.fsync)(self._file.fileno())
         except OSError as error:
             raise LocalError(f"{self.path}: cannot be made durable: {error.strerror}") from None
+        self._broken = False
 
     def close(self) -> None:
         self._file.close()
@@ -120,7 +133,17 @@ def _locked(path: Path, file: FileIO) -> FileIO:
             raise LocalError(f"{path}: another process is writing it") from None
         except OSError:
             pass  # a file system without locks
+        if not _is_at(path, file):
+            file.close()
+            raise LocalError(f"{path}: another process has just finished it")
     return file
+
+
+def _is_at(path: Path, file: FileIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
 
 
 def sync_directory(path: Path) -> None:
