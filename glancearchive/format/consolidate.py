@@ -1,4 +1,4 @@
-"""Turns what the checkpoints of a session said into the few catalog records that say it again (SPEC section 6.4)."""
+"""Catalogs: what the checkpoints of a session say, said again in few records; and whether it is the same."""
 
 from __future__ import annotations
 
@@ -38,3 +38,20 @@ def _split(parts: Iterator[tuple[ImagePart, int]]) -> Iterator[CatalogPart]:
         total += size
     if held:
         yield CatalogPart(images=tuple(held))
+
+
+def catalog_difference(checkpoints: Catalog, catalogs: Catalog) -> str:
+    """How the catalogs of a session differ from its checkpoints; "" when they say the same."""
+    if list(checkpoints.frames) != list(catalogs.frames):
+        return "lists other frames than the checkpoints"
+    if checkpoints.entries.keys() != catalogs.entries.keys():
+        return "lists other images than the checkpoints"
+    for number, entry in checkpoints.entries.items():
+        other = catalogs.entries[number]
+        if entry.begin != other.begin or entry.end != other.end:
+            return f"describes image {number} otherwise than the checkpoints"
+        extents, gaps = entry.extents()
+        others, other_gaps = other.extents()
+        if gaps != other_gaps or extents.tobytes() != others.tobytes():
+            return f"has other extents for image {number} than the checkpoints"
+    return ""

@@ -16,6 +16,7 @@ SKIPPABLE_SIZE = HEADER_SIZE - 8
 SIGNATURE = b"\x89GLA\r\n\x1a\n"
 SIGNATURE_AT = 8  # where the signature stands in a header
 VERSION = 1
+BEGINNING = struct.pack("<II8s", SKIPPABLE_MAGIC, SKIPPABLE_SIZE, SIGNATURE)  # of every header
 MAX_FRAME_SIZE = 64 << 20
 MAX_STRUCTURED_SIZE = 16 << 20
 MAX_VOLUMES = 65535

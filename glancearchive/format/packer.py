@@ -78,9 +78,10 @@ class FramePacker:
         return _Compressed(stored, digest(stored))
 
     def _write_next(self) -> None:
-        future, frame = self._waiting.popleft()
+        future, frame = self._waiting[0]  # it stays there when it cannot be written: later ones must not take its place
         compressed = future.result()
         header = self._file.write_payload(RecordType.FRAME, compressed.stored, frame.used, compressed.payload_digest)
+        self._waiting.popleft()
         self._spare.append(frame.data)
         self._on_written(header, frame.owners)
 

@@ -15,8 +15,9 @@ from glancearchive.format.catalog import Catalog, Entry, check_extents
 from glancearchive.format.content import Content, FrameCache, ImageFile
 from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
-from glancearchive.format.scan import Position, VolumeScan, check_supported, read_structured
+from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, ImageEnd
+from glancearchive.format.structured import check_supported, read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 

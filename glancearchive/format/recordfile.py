@@ -40,7 +40,7 @@ class RecordFile:
         self.offset = offset
         self.numbers = dict(numbers)
         self._file = file
-        self._broken = False  # a call failed, or was interrupted
+        self._broken = ""  # why nothing more is written: a call failed, or was interrupted
         try:
             file.truncate(offset)
             file.seek(offset)
@@ -75,29 +75,31 @@ class RecordFile:
     def _write(self, data: bytes) -> None:
         self._check_usable()
         view = memoryview(data)
-        self._broken = True
+        self._broken = f"writing was broken off at byte {self.offset}"
         try:
             while view:
                 written = self._file.write(view)  # may be short where the space runs out
                 view = view[written:]
                 self.offset += written or 0
         except OSError as error:
-            raise LocalError(f"{self.path}: cannot be written at byte {self.offset}: {error.strerror}") from None
-        self._broken = False
+            self._broken = f"cannot be written at byte {self.offset}: {error.strerror}"
+            self._check_usable()
+        self._broken = ""
 
     def _check_usable(self) -> None:
         if self._broken:
-            raise LocalError(f"{self.path}: writing it was broken off at byte {self.offset}")
+            raise LocalError(f"{self.path}: {self._broken}")
 
     def sync(self) -> None:
         """Make all that was written durable."""
         self._check_usable()
-        self._broken = True
+        self._broken = "making it durable was broken off"
         try:
             getattr(os, "fdatasync", os.fsync)(self._file.fileno())
         except OSError as error:
-            raise LocalError(f"{self.path}: cannot be made durable: {error.strerror}") from None
-        self._broken = False
+            self._broken = f"cannot be made durable: {error.strerror}"
+            self._check_usable()
+        self._broken = ""
 
     def close(self) -> None:
         self._file.close()

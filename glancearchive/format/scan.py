@@ -15,20 +15,15 @@ from glancearchive.errors import (
     FormatError,
     HeaderError,
     ImageError,
-    RecordError,
-    UnsupportedError,
     VolumeError,
 )
 from glancearchive.format.catalog import Catalog
-from glancearchive.format.encoding import unpack
+from glancearchive.format.consolidate import catalog_difference
 from glancearchive.format.frameindex import FrameIndex
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType, is_ancillary
 from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, FrameRun, ImagePart
+from glancearchive.format.structured import Content, check_supported, read_structured
 from glancearchive.format.volume import Volume
-
-Content = ArchiveHeader | Checkpoint | CatalogPart | End
-
-SUPPORTED_FEATURES: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -59,36 +54,6 @@ class Position:
         self.forget()
         self.numbers[RecordType.FRAME] = end.frames
         self.blocks, self.images, self.previous_end = end.blocks, end.images, record_digest
-
-
-def check_supported(header: ArchiveHeader, where: dict[str, object]) -> None:
-    """Raises UnsupportedError, naming what it is, when the archive needs something that this program does not know."""
-    unknown = [name for name in header.incompatible if name not in SUPPORTED_FEATURES]
-    if unknown:
-        raise UnsupportedError(f"needs features that this program does not know: {', '.join(unknown)}", **where)  # type: ignore[arg-type]
-    if header.hash != "blake3":
-        raise UnsupportedError(f"unknown hash {header.hash!r}", **where)  # type: ignore[arg-type]
-    if header.compression != "zstd":
-        raise UnsupportedError(f"unknown compression {header.compression!r}", **where)  # type: ignore[arg-type]
-
-
-def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Content:
-    """The decoded payload of a structured record. Raises RecordError, or VolumeError when it is cut."""
-    raw = volume.read_raw(header)
-    try:
-        value = unpack(raw)
-        match header.type:
-            case RecordType.HEADER:
-                return ArchiveHeader.from_map(value)
-            case RecordType.CHECKPOINT:
-                return Checkpoint.from_map(value, block_size)
-            case RecordType.CATALOG:
-                return CatalogPart.from_map(value, block_size)
-            case RecordType.END:
-                return End.from_map(value)
-    except ValueError as error:
-        raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
-    raise AssertionError(f"record type {header.type} is not structured")
 
 
 class VolumeScan:
@@ -363,20 +328,3 @@ class VolumeScan:
     def _fault(self, kind: type[FormatError], header: RecordHeader, message: str) -> FormatError:
         name = RecordType(header.type).name.lower() if not is_ancillary(header.type) else f"type {header.type}"
         return kind(f"{name} record: {message}", volume=self.volume.name, begin=header.offset, end=header.end)
-
-
-def catalog_difference(checkpoints: Catalog, catalogs: Catalog) -> str:
-    """How the catalogs of a session differ from its checkpoints; "" when they say the same."""
-    if list(checkpoints.frames) != list(catalogs.frames):
-        return "lists other frames than the checkpoints"
-    if checkpoints.entries.keys() != catalogs.entries.keys():
-        return "lists other images than the checkpoints"
-    for number, entry in checkpoints.entries.items():
-        other = catalogs.entries[number]
-        if entry.begin != other.begin or entry.end != other.end:
-            return f"describes image {number} otherwise than the checkpoints"
-        extents, gaps = entry.extents()
-        others, other_gaps = other.extents()
-        if gaps != other_gaps or extents.tobytes() != others.tobytes():
-            return f"has other extents for image {number} than the checkpoints"
-    return ""

@@ -7,15 +7,16 @@ and raises ValueError naming the first that is missing or wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.compression import max_stored_size
+from glancearchive.format.fields import Fields, mapping, text
 from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
 from glancearchive.format.header import MAX_FRAME_SIZE
 
@@ -32,70 +33,6 @@ FrameRows = npt.NDArray[np.void]
 """Frame index rows, dtype FRAME_ROW, shape (n,)."""
 Extents = npt.NDArray[np.uint64]
 """Extent rows ``start, count``, shape (n, 2)."""
-
-T = TypeVar("T")
-
-
-class _Fields:
-    """Typed access to a decoded map; every error names the field."""
-
-    def __init__(self, value: Any, what: str) -> None:
-        if not isinstance(value, dict):
-            raise ValueError(f"{what}: expected a map, got {type(value).__name__}")
-        self._map: dict[str, Any] = value
-        self._what = what
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._map
-
-    def get(self, key: str, kind: type[T], optional: bool = False) -> T:
-        if key not in self._map:
-            raise ValueError(f"{self._what}: {key} is missing")
-        value: T = self._map[key]
-        if value is None and optional:
-            return cast(T, None)
-        if type(value) is not kind:  # not isinstance: a bool is no integer here
-            raise ValueError(f"{self._what}: {key} is of type {type(value).__name__}, expected {kind.__name__}")
-        return value
-
-    def uint(self, key: str, limit: int = MAX_SIZE, optional: bool = False) -> int:
-        value = self.get(key, int, optional)
-        if value is not None and not 0 <= value <= limit:
-            raise ValueError(f"{self._what}: {key} is {value}, allowed are 0 to {limit}")
-        return value
-
-    def binary(self, key: str, size: int, optional: bool = False) -> bytes:
-        value = self.get(key, bytes, optional)
-        if value is not None and len(value) != size:
-            raise ValueError(f"{self._what}: {key} has {len(value)} bytes, expected {size}")
-        return value
-
-    def choice(self, key: str, *allowed: str) -> str:
-        value = self.get(key, str)
-        if value not in allowed:
-            raise ValueError(f"{self._what}: {key} is {value!r}, expected one of {', '.join(allowed)}")
-        return value
-
-    def rows(self, key: str, size: int) -> bytes:
-        value = self.get(key, bytes)
-        if len(value) % size:
-            raise ValueError(f"{self._what}: {key} has {len(value)} bytes, not a multiple of {size}")
-        return value
-
-    def each(self, key: str, convert: Callable[[Any], T]) -> tuple[T, ...]:
-        return tuple(convert(item) for item in self.get(key, list))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a str, got {type(value).__name__}")
-    return value
-
-
-def _map(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a map, got {type(value).__name__}")
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +59,7 @@ class ArchiveHeader:
 
     @classmethod
     def from_map(cls, value: Any) -> ArchiveHeader:
-        fields = _Fields(value, "header")
+        fields = Fields(value, "header")
         header = cls(
             hash_key=fields.binary("hash_key", 32),
             created=fields.get("created", str),
@@ -134,8 +71,8 @@ class ArchiveHeader:
             first_block=fields.uint("first_block", MAX_BLOCKS),
             first_frame=fields.uint("first_frame", MAX_BLOCKS),
             previous=fields.binary("previous", 32, optional=True),
-            compatible=fields.each("compatible", _text),
-            incompatible=fields.each("incompatible", _text),
+            compatible=fields.each("compatible", text),
+            incompatible=fields.each("incompatible", text),
             compression=fields.get("compression", str),
             hash=fields.get("hash", str),
         )
@@ -170,7 +107,7 @@ class FrameRun:
 
     @classmethod
     def from_map(cls, value: Any, block_size: int, with_digests: bool) -> FrameRun:
-        fields = _Fields(value, "frames")
+        fields = Fields(value, "frames")
         rows = np.frombuffer(fields.rows("index", FRAME_ROW.itemsize), dtype=FRAME_ROW)
         run = cls(fields.uint("first_frame", MAX_BLOCKS), fields.uint("first_block", MAX_BLOCKS), rows)
         raw = rows["raw_size"].astype(np.uint64)
@@ -201,8 +138,8 @@ class ImageBegin:
 
     @classmethod
     def from_map(cls, value: Any) -> ImageBegin:
-        fields = _Fields(value, "begin")
-        begin = cls(fields.get("id", str), fields.get("metadata", dict), fields.each("members", _map))
+        fields = Fields(value, "begin")
+        begin = cls(fields.get("id", str), fields.get("metadata", dict), fields.each("members", mapping))
         if not IMAGE_ID.fullmatch(begin.id):
             raise ValueError(f"begin: {begin.id[:140]!r} is not allowed as an id")
         return begin
@@ -225,13 +162,13 @@ class ImageEnd:
 
     @classmethod
     def from_map(cls, value: Any) -> ImageEnd:
-        fields = _Fields(value, "end")
+        fields = Fields(value, "end")
         end = cls(
             status=fields.choice("status", COMPLETE, NO_DATA, FAILED),
             reason=fields.get("reason", str),
             size=fields.uint("size", optional=True),
             digest=fields.binary("digest", 32, optional=True),
-            hashes={_text(name): _text(value) for name, value in fields.get("hashes", dict).items()},
+            hashes={text(name): text(value) for name, value in fields.get("hashes", dict).items()},
             verified=fields.get("verified", str),
             stored=fields.uint("stored"),
         )
@@ -265,7 +202,7 @@ class ImagePart:
 
     @classmethod
     def from_map(cls, value: Any) -> ImagePart:
-        fields = _Fields(value, "image")
+        fields = Fields(value, "image")
         part = cls(fields.uint("number", MAX_IMAGES - 1))
         if "begin" in fields:
             part.begin = ImageBegin.from_map(fields.get("begin", dict))
@@ -294,7 +231,7 @@ def _check_extents(extents: Extents, position: int) -> None:
         raise ValueError("image: extents beyond the limit of blocks")
 
 
-def _parts(fields: _Fields) -> tuple[ImagePart, ...]:
+def _parts(fields: Fields) -> tuple[ImagePart, ...]:
     parts = fields.each("images", ImagePart.from_map)
     if any(one.number >= other.number for one, other in pairwise(parts)):
         raise ValueError("images: not in ascending order of number")
@@ -318,7 +255,7 @@ class Checkpoint:
 
     @classmethod
     def from_map(cls, value: Any, block_size: int) -> Checkpoint:
-        fields = _Fields(value, "checkpoint")
+        fields = Fields(value, "checkpoint")
         frames = FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=True)
         return cls(fields.binary("previous", 32), frames, _parts(fields))
 
@@ -340,7 +277,7 @@ class CatalogPart:
 
     @classmethod
     def from_map(cls, value: Any, block_size: int) -> CatalogPart:
-        fields = _Fields(value, "catalog")
+        fields = Fields(value, "catalog")
         if ("frames" in fields) == ("images" in fields):
             raise ValueError("catalog: expected either frames or images")
         if "frames" in fields:
@@ -374,7 +311,7 @@ class CatalogRow:
 
     @classmethod
     def from_map(cls, value: Any) -> CatalogRow:
-        fields = _Fields(value, "catalog row")
+        fields = Fields(value, "catalog row")
         return cls(
             kind=fields.choice("kind", *CATALOG_KINDS),
             number=fields.uint("number"),
@@ -410,7 +347,7 @@ class End:
 
     @classmethod
     def from_map(cls, value: Any) -> End:
-        fields = _Fields(value, "end")
+        fields = Fields(value, "end")
         rows = fields.each("catalog", CatalogRow.from_map)
         if any(one.offset >= other.offset for one, other in pairwise(rows)):
             raise ValueError("end: catalog rows are not in order of offset")

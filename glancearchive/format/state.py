@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.frameindex import FrameIndex
 from glancearchive.format.hashing import Digests
-from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.header import BEGINNING, HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.reader import identify
 from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
-from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.scan import Position, Step, VolumeScan
 from glancearchive.format.schema import ZEROS, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.structured import read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.version import __version__
+
+_MOST_UNBORN = 1 << 16  # bytes; a header record is far smaller
 
 
 @dataclass(slots=True)
@@ -70,12 +74,16 @@ def find_state(volume: Volume) -> State:
     state: State | None = None
     pending: dict[RecordType, int] = {}  # numbers of records that no commit record has covered yet
     end: tuple[RecordHeader, End] | None = None  # an end record whose copy has not been met
-    fault: FormatError | None = None
+    fault: FormatError | None = None  # what follows the last good commit record, when that is not simply the end
     for step in VolumeScan(volume, archive_id, number, None, Position()):
         header, content = step.header, step.content
-        if step.faults or header is None:
-            fault = step.faults[0] if step.faults else None
-            break
+        if fault is not None or step.faults or header is None:
+            fault = fault or next(iter(step.faults), None)
+            if fault is not None and state is not None and _was_committed(step, state):
+                fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
+                fault.message += "take from it what can be read, and begin a new archive"
+                raise fault
+            continue
         kind = RecordType(header.type) if header.type in RecordType.__members__.values() else None
         if kind is not None:
             pending[kind] = header.number + 1
@@ -102,6 +110,17 @@ def find_state(volume: Volume) -> State:
     return state
 
 
+def _was_committed(step: Step, state: State) -> bool:
+    """Whether `step`, which stands after a fault, proves that the fault is damage and not what an interruption left.
+
+    What makes data durable comes before the checkpoint that commits it, so that no interruption leaves a whole
+    checkpoint after a torn record; and an end record names the last checkpoint.
+    """
+    if isinstance(step.content, End):
+        return step.content.previous != state.previous
+    return isinstance(step.content, Checkpoint)
+
+
 def _commit(state: State, header: RecordHeader, pending: dict[RecordType, int]) -> None:
     state.offset, state.previous, state.finished = header.end, header.record_digest, False
     state.numbers.update(pending)
@@ -125,6 +144,10 @@ def _apply(state: State, content: Checkpoint) -> None:
 
 def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
     """A new volume with its header record, durable."""
+    return _begin_volume(path, create(path), source, level, block_size)
+
+
+def _begin_volume(path: Path, opened: FileIO, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
     header = ArchiveHeader(
         hash_key=secrets.token_bytes(32),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -135,7 +158,7 @@ def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple
         frame_size=LEVELS[level].frame_size,
     )
     archive_id = secrets.token_bytes(16)
-    file = RecordFile(path, create(path), 1, archive_id, 0, dict.fromkeys(RecordType, 0))
+    file = RecordFile(path, opened, 1, archive_id, 0, dict.fromkeys(RecordType, 0))
     record = file.write_structured(RecordType.HEADER, header.to_map())
     file.sync()
     sync_directory(path.parent)
@@ -143,12 +166,18 @@ def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple
     return State(header, archive_id, 1, record.end, record.record_digest, file.numbers, *catalogs), file
 
 
-def reopen_volume(path: Path) -> tuple[State, RecordFile]:
-    """The volume as its last good commit record left it; what follows that is cut off."""
+def reopen_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
+    """The volume as its last good commit record left it; what follows that is cut off.
+
+    Where not even the header record became durable, the volume is begun anew, as `create_volume` does it.
+    Raises FormatError when it is no archive, or is damaged before the last thing that was committed.
+    """
     file = reopen(path)
     try:
         volume = Volume(path)
         try:
+            if _is_unborn(volume):
+                return _begin_volume(path, file, source, level, block_size)
             state = find_state(volume)
         finally:
             volume.close()
@@ -156,3 +185,24 @@ def reopen_volume(path: Path) -> tuple[State, RecordFile]:
     except BaseException:
         file.close()
         raise
+
+
+def _is_unborn(volume: Volume) -> bool:
+    """Whether it is what an interruption leaves of the first record: its beginning, and zeros where data are missing.
+
+    Anything else that is no archive is somebody's file, and not to be overwritten.
+    """
+    if volume.size > _MOST_UNBORN:
+        return False
+    try:
+        data = volume.read_at(0, volume.size)
+    except OSError:
+        return False
+    known = data.rstrip(b"\0")
+    if known[: len(BEGINNING)] != BEGINNING[: len(known)]:
+        return False
+    try:
+        read_structured(volume, volume.read_header(0), 0)
+    except FormatError:
+        return True
+    return False

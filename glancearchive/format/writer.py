@@ -77,7 +77,7 @@ class ArchiveWriter:
             raise ExistsError(f"{self.path}: exists already")
         self.resumed = self.part_path.exists()
         if self.resumed:
-            state, self._file = reopen_volume(self.part_path)
+            state, self._file = reopen_volume(self.part_path, source, level, block_size)
         else:
             state, self._file = create_volume(self.part_path, source, level, block_size)
         self.header = state.header

@@ -55,41 +55,47 @@ def after_kill(before: dict[str, bytes], steps: Sequence[Step], part: float = 0.
     disk = Disk({name: bytearray(data) for name, data in before.items()})
     for number, step in enumerate(steps):
         last = number == len(steps) - 1
-        data = step.data[: int(len(step.data) * part)] if last and part else step.data
-        _apply(disk, step, data)
+        _apply(disk, step, step.data[: int(len(step.data) * part)] if last and part else step.data)
     return disk
 
 
 def after_power_cut(before: dict[str, bytes], steps: Sequence[Step], rng: random.Random) -> Disk:
-    """What a power cut after `steps` may leave: of the writes since the last fsync any sectors, others zero or torn.
+    """What a power cut after `steps` may leave, where `before` and `steps` are about one file.
 
-    Names count as durable only after an fsync of their directory, or may be all the same.
+    What was written before the last fsync is there. Of the writes after it there is a prefix, or any sectors, others
+    being missing, zero or foreign. Names count as durable after an fsync of their directory; before, they may be lost.
     """
     synced = max((number + 1 for number, step in enumerate(steps) if step.kind == "sync"), default=0)
-    named = max((number + 1 for number, step in enumerate(steps) if step.kind == "sync-names"), default=0)
-    kept = list(steps[:synced])
-    loose = steps[synced:]
+    disk = after_kill(before, steps[:synced])
+    if not disk.files:
+        disk.files[""] = bytearray()
+    (content,) = disk.files.values()
     style = rng.choice(["prefix", "sectors", "zeros", "garbage"])
-    writes = [step for step in loose if step.kind in ("write", "truncate")]
+    loose = [step for step in steps[synced:] if step.kind in ("write", "truncate")]
     if style == "prefix":
-        writes = writes[: rng.randint(0, len(writes))]
-    disk = after_kill(before, kept)
-    names = [step for step in steps[synced:] if step.kind == "rename"]
-    name = next(reversed([step.name for step in steps if step.kind == "create"]), next(iter(before), ""))
-    for step in writes:
+        loose = loose[: rng.randint(0, len(loose))]
+    for step in loose:
         if step.kind == "truncate":
             if rng.random() < 0.5:
-                _apply(disk, step, b"")
+                del content[step.at :]
         elif style == "prefix":
-            _apply(disk, step, step.data[: rng.randint(0, len(step.data))] if step is writes[-1] else step.data)
+            length = rng.randint(0, len(step.data)) if step is loose[-1] else len(step.data)
+            _write(content, step.at, step.data[:length])
         else:
-            _tear(disk.files[name], step, style, rng)
-    for step in names:
-        if rng.random() < 0.5:
-            _apply(disk, step, b"")
-    if not named and rng.random() < 0.5 and not before:
-        return Disk({})  # the file's name never reached the medium
-    return disk
+            _tear(content, step, style, rng)
+    name = rng.choice(_possible_names(before, steps))
+    return Disk({name: content} if name else {})
+
+
+def _possible_names(before: dict[str, bytes], steps: Sequence[Step]) -> list[str]:
+    """The names that the file may have on the medium; "": none."""
+    names = list(before) or [""]
+    for step in steps:
+        if step.kind in ("create", "rename"):
+            names.append(step.name.split("\n")[-1])
+        elif step.kind == "sync-names":
+            names = names[-1:]
+    return names
 
 
 def _tear(file: bytearray, step: Step, style: str, rng: random.Random) -> None:
@@ -116,14 +122,16 @@ def _apply(disk: Disk, step: Step, data: bytes) -> None:
     elif step.kind == "rename":
         old, new = step.name.split("\n")
         disk.files[new] = disk.files.pop(old)
-    elif step.kind in ("write", "truncate"):
-        file = disk.files[step.name]
-        if step.kind == "truncate":
-            del file[step.at :]
-        else:
-            if len(file) < step.at:
-                file.extend(bytes(step.at - len(file)))
-            file[step.at : step.at + len(data)] = data
+    elif step.kind == "truncate":
+        del disk.files[step.name][step.at :]
+    elif step.kind == "write":
+        _write(disk.files[step.name], step.at, data)
+
+
+def _write(file: bytearray, at: int, data: bytes) -> None:
+    if len(file) < at:
+        file.extend(bytes(at - len(file)))
+    file[at : at + len(data)] = data
 
 
 class Recorder:

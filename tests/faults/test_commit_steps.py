@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from glancearchive.errors import LocalError
+from glancearchive.errors import FormatError, LocalError
 from tests.faults import subject
 from tests.faults.storage import Disk, Recorder, Step, after_kill, after_power_cut
 from tests.faults.subject import Images, assert_well, assert_whole, dump
@@ -97,7 +97,7 @@ def test_a_dump_that_fails_at_every_step_in_turn(memory: Path) -> None:
         try:
             with recorder.recording():
                 dump(memory / NAME, Images(subject.several()))
-        except Stopped:
+        except (Stopped, LocalError):
             pass
         assert runs < 200
     assert_whole(memory / NAME, subject.several())
@@ -116,7 +116,7 @@ def test_a_kill_at_every_step_of_adding_to_a_finished_archive(memory: Path) -> N
             after_power_cut(before, steps[:count], random.Random(f"append {count}")),
         ):
             (content,) = disk.files.values()
-            assert content.startswith(before[NAME])
+            assert content.startswith(before[NAME])  # the finished archive is whole below what was added
             source = assert_resumes(disk, memory, new, append=True)
             assert not source.given.keys() & old.keys()
 
@@ -157,7 +157,7 @@ def test_damage_before_the_last_checkpoint_loses_nothing_that_was_committed(memo
         disk.put(memory)
         try:
             dump(memory / NAME, Images(subject.few()))
-        except LocalError:
+        except FormatError:
             outcomes["refused"] += 1
             assert (memory / PART).read_bytes() == damaged
         else:

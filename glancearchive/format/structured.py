@@ -1,0 +1,43 @@
+"""Reads structured records: payload, canonical encoding, schema, and whether this program may read the archive."""
+
+from __future__ import annotations
+
+from glancearchive.errors import RecordError, UnsupportedError
+from glancearchive.format.encoding import unpack
+from glancearchive.format.header import RecordHeader, RecordType
+from glancearchive.format.schema import ArchiveHeader, CatalogPart, Checkpoint, End
+from glancearchive.format.volume import Volume
+
+Content = ArchiveHeader | Checkpoint | CatalogPart | End
+
+SUPPORTED_FEATURES: frozenset[str] = frozenset()
+
+
+def check_supported(header: ArchiveHeader, where: dict[str, object]) -> None:
+    """Raises UnsupportedError, naming what it is, when the archive needs something that this program does not know."""
+    unknown = [name for name in header.incompatible if name not in SUPPORTED_FEATURES]
+    if unknown:
+        raise UnsupportedError(f"needs features that this program does not know: {', '.join(unknown)}", **where)  # type: ignore[arg-type]
+    if header.hash != "blake3":
+        raise UnsupportedError(f"unknown hash {header.hash!r}", **where)  # type: ignore[arg-type]
+    if header.compression != "zstd":
+        raise UnsupportedError(f"unknown compression {header.compression!r}", **where)  # type: ignore[arg-type]
+
+
+def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Content:
+    """The decoded payload of a structured record. Raises RecordError, or VolumeError when it is cut."""
+    raw = volume.read_raw(header)
+    try:
+        value = unpack(raw)
+        match header.type:
+            case RecordType.HEADER:
+                return ArchiveHeader.from_map(value)
+            case RecordType.CHECKPOINT:
+                return Checkpoint.from_map(value, block_size)
+            case RecordType.CATALOG:
+                return CatalogPart.from_map(value, block_size)
+            case RecordType.END:
+                return End.from_map(value)
+    except ValueError as error:
+        raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
+    raise AssertionError(f"record type {header.type} is not structured")
