@@ -1,5 +1,7 @@
 # make test    everything that must hold, on a machine with Python 3.11 and nothing else
 # make demo    two Glances, an archive between them; IMAGES=DIR for your own disk images
+# make bench   measures it beside restic, borg, zstd, curl and the OpenStack clients; BENCH_ARGS=--quick for one run each
+# make soak    kills and damages at random for MINUTES=10, from a printed SEED
 # make clean   removes what the two have made here
 
 SHELL := /bin/bash
@@ -9,7 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: test demo cloud system clean
+MINUTES ?= 10
+
+.PHONY: test demo bench soak cloud system clean
 .DELETE_ON_ERROR:
 
 test: $(VENV)/.dev cloud
@@ -51,6 +55,13 @@ $(VENV)/.dev: setup.py pyproject.toml | system
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.runtime
+
+bench: $(VENV)/.runtime cloud
+	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+soak: $(VENV)/.dev cloud
+	GLANCEARCHIVE_SOAK=1 $(BIN)/python -m pytest tests/format/test_damage.py --timeout 3600
+	$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf $(VENV) .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

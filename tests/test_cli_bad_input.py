@@ -38,7 +38,7 @@ def vector(name: str) -> Callable[[Path], Path]:
     def put(directory: Path) -> Path:
         for file in TABLE[name]["files"]:
             shutil.copy(VECTORS / file, directory)
-        return directory / TABLE[name]["files"][0]
+        return directory / str(TABLE[name]["files"][0])
 
     put.__name__ = name
     return put
@@ -249,8 +249,8 @@ def test_neither_do_names_in_errors(evil: Path, tmp_path: Path) -> None:
     damaged = bytearray(evil.read_bytes())
     damaged[damaged.index(b"data")] ^= 1  # in the one frame, which is too short to be compressed
     evil.write_bytes(damaged)
-    for command in (["verify", evil], ["extract", evil, "-o", "out/"], ["extract", evil, "evil", "-o", "x"]):
-        done = run(*command, cwd=tmp_path)
+    for name, *options in (["verify"], ["extract", "-o", "out/"], ["extract", "evil", "-o", "x"]):
+        done = run(name, evil, *options, cwd=tmp_path)
         assert done.code == 1, done
         assert "owned" in done.stdout.decode() + done.stderr
         assert_harmless(done.stdout)
@@ -266,8 +266,8 @@ def test_neither_do_file_names(tmp_path: Path) -> None:
         assert_harmless(done.stderr)
         shutil.copy(tiny_archive(tmp_path).path, name)
         (tmp_path / "tiny.gla").unlink()
-        for command in (["list", name, "--json"], ["verify", name], ["extract", name, "one", "-o", "-"]):
-            done = run(*command)
+        for command, *options in (["list", "--json"], ["verify"], ["extract", "one", "-o", "-"]):
+            done = run(command, name, *options)
             assert done.code == 0
             assert_harmless(done.stderr)
         with name.open("ab") as file:
@@ -280,7 +280,7 @@ def test_neither_do_file_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_a_terminal_that_knows_few_characters(encoding: str, tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "x.gla", (metadata(b"data", id="one", name="Grüße 你好"), b"data"))
-    for command in (["list", archive], ["show", archive, "one"], ["verify", archive]):
-        done = run(*command, env={"PYTHONIOENCODING": encoding})
+    for command, *options in (["list"], ["show", "one"], ["verify"]):
+        done = run(command, archive, *options, env={"PYTHONIOENCODING": encoding})
         assert done.code == 0
         done.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click takes ASCII for a mistake

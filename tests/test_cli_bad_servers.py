@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,21 +102,41 @@ BAD_DATA: dict[str, tuple[list[Reply], str, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def partial_dump(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
+    """A dump of one image for each row of `BAD_DATA`, named so, and of a good one after them all."""
+    archive = tmp_path_factory.mktemp("partial") / "x.gla"
+    with FakeGlance() as server:
+        images = [metadata(DATA, name=name, created_at="2020-01-01T00:00:00Z") for name in BAD_DATA]
+        for image in images:
+            server.on("GET", server.data_path(image), *BAD_DATA[image["name"]][0])
+        server.on("GET", "/v2/images", Reply.json({"images": [*images, server.good]}))
+        return run("dump", server.url, archive, "--json", "--jobs", "4", impatient=True), archive
+
+
+def named(done: Done) -> dict[str, dict[str, Any]]:
+    return {image["name"]: image for image in done.json["images"]}
+
+
 @pytest.mark.parametrize("name", BAD_DATA)
-def test_an_image_that_cannot_be_read_is_recorded_and_stops_no_other(name: str, tmp_path: Path) -> None:
-    replies, action, message = BAD_DATA[name]
-    with FakeGlance(*replies) as server:
-        done = run("dump", server.url, tmp_path / "x.gla", "--json", impatient=True)
-    assert done.code == 1
-    bad, good = done.images[server.bad["id"]], done.images[server.good["id"]]
-    assert (bad["action"], good["action"], good["verified"]) == (action, "copied", "sha512")
-    assert message in bad["reason"]
-    assert contents(tmp_path).keys() == {"x.gla"}
-    with glancearchive.open(tmp_path / "x.gla") as opened:
-        assert glancearchive.verify(opened).ok
-        recorded = {image.id: (image.status, image.reason) for image in opened}
-    status = "no-data" if action == "refused" else "failed"
-    assert recorded == {server.bad["id"]: (status, bad["reason"]), server.good["id"]: ("complete", "")}
+def test_an_image_that_cannot_be_read_is_recorded_with_the_reason(name: str, partial_dump: tuple[Done, Path]) -> None:
+    done, archive = partial_dump
+    _, action, message = BAD_DATA[name]
+    outcome = named(done)[name]
+    assert (done.code, outcome["action"], outcome["verified"]) == (1, action, "")
+    assert message in outcome["reason"]
+    with glancearchive.open(archive) as opened:
+        (image,) = opened.find(name)
+    assert (image.status, image.reason) == ("no-data" if action == "refused" else "failed", outcome["reason"])
+
+
+def test_it_stops_no_other(partial_dump: tuple[Done, Path]) -> None:
+    done, archive = partial_dump
+    assert named(done).keys() == {*BAD_DATA, "the good image"}
+    assert named(done)["the good image"]["action"] == "copied"
+    assert contents(archive.parent).keys() == {"x.gla"}
+    assert run("verify", archive).code == 0
+    assert run("extract", archive, "the good image", "-o", "-").stdout == GOOD
 
 
 @pytest.mark.parametrize(
@@ -189,61 +208,68 @@ def test_a_listing_that_makes_no_sense(listing: Any, tmp_path: Path) -> None:
     assert "x.gla" not in contents(tmp_path)
 
 
-REFUSALS: dict[str, tuple[str, list[Reply], str, str]] = {
-    "create 403": ("POST", [Reply(403, b"{}")], "failed", "403"),
-    "create 409": ("POST", [Reply(409, b"{}")], "conflict", "refuses its id"),
-    "create 413": ("POST", [Reply(413, b"{}")], "failed", "413"),
-    "create 500": ("POST", [Reply(500, b"{}")], "failed", "500"),
-    "upload 403": ("PUT", [Reply(403, b"{}")], "failed", "403"),
-    "upload 413": ("PUT", [Reply(413, b'{"message": "quota"}')], "failed", "413.*quota"),
-    "upload 415": ("PUT", [Reply(415, b"{}")], "failed", "415"),
-    "upload 500": ("PUT", [Reply(500, b"{}")], "failed", "500"),
-    "upload 503": ("PUT", [Reply(503, b"{}")], "failed", "503"),
-    "upload cut each time": ("PUT", [Reply(cut_request=1_000_000)], "failed", "."),
-    "update 500": ("PATCH", [Reply(503, b"{}")], "failed", "503"),
+REFUSALS: dict[str, tuple[str, Reply, str, str]] = {
+    "create 403": ("POST", Reply(403, b"{}"), "failed", "403"),
+    "create 409": ("POST", Reply(409, b"{}"), "conflict", "refuses its id"),
+    "create 413": ("POST", Reply(413, b"{}"), "failed", "413"),
+    "create 500": ("POST", Reply(500, b"{}"), "failed", "500"),
+    "upload 403": ("PUT", Reply(403, b"{}"), "failed", "403"),
+    "upload 413": ("PUT", Reply(413, b'{"message": "quota"}'), "failed", "413.*quota"),
+    "upload 415": ("PUT", Reply(415, b"{}"), "failed", "415"),
+    "upload 500": ("PUT", Reply(500, b"{}"), "failed", "500"),
+    "upload 503": ("PUT", Reply(503, b"{}"), "failed", "503"),
+    "upload cut each time": ("PUT", Reply(cut_request=1_000_000), "failed", "."),
+    "update 500": ("PATCH", Reply(503, b"{}"), "failed", "503"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSALS)
-def test_an_image_that_the_server_will_not_take_stops_no_other(name: str, archive: Path, glance_b: Glance) -> None:
-    method, replies, action, message = REFUSALS[name]
-    with glancearchive.open(archive) as opened:
-        bad, good = (image.id for image in opened)
-    path = {"POST": "/v2/images", "PUT": f"/v2/images/{bad}/file", "PATCH": f"/v2/images/{bad}"}[method]
+@pytest.fixture(scope="module")
+def partial_load(glance_b: Glance, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Done]:
+    """Loads of an image for each row of `REFUSALS`, named so, and of a good one: through refusals, and without."""
+    images = [metadata(DATA, name=name) for name in REFUSALS]
+    good = metadata(GOOD, name="the good image")
+    described = [*((image, DATA) for image in images), (good, GOOD)]
+    archive = write_archive(tmp_path_factory.mktemp("partial") / "load.gla", *described)
+    refused = {image["id"].encode(): REFUSALS[image["name"]] for image in images}
+
+    def create(request: Request) -> Reply:
+        rules = [rule for image_id, rule in refused.items() if image_id in request.body and rule[0] == "POST"]
+        return rules[0][1] if rules else FORWARD
+
     with ScriptedHttp(glance_b.url) as server:
-        if method == "POST":
+        server.responders["POST", "/v2/images"] = create
+        for image in images:
+            method, reply, _, _ = REFUSALS[image["name"]]
+            server.on(method, f"/v2/images/{image['id']}{'/file' * (method == 'PUT')}", reply)
+        first = run("load", server.url, archive, "--json", impatient=True)
+    return first, run("load", glance_b.url, archive, "--json")
 
-            def create(request: Request) -> Reply:
-                return replies[0] if bad.encode() in request.body else FORWARD
 
-            server.responders[method, path] = create
-        else:
-            server.on(method, path, *replies)
-        done = run("load", server.url, archive, "--json", impatient=True)
-    assert done.code == 1
-    outcome = done.images[bad]
-    assert (outcome["action"], done.images[good]["action"]) == (action, "copied")
+@pytest.mark.parametrize("name", REFUSALS)
+def test_an_image_that_the_server_will_not_take(name: str, partial_load: tuple[Done, Done], glance_b: Glance) -> None:
+    first, again = partial_load
+    _, _, action, message = REFUSALS[name]
+    outcome = named(first)[name]
+    assert (first.code, outcome["action"]) == (1, action)
     assert re.search(message, outcome["reason"]), outcome["reason"]
-    assert glance_b.client().download(good) == GOOD
-    left = glance_b.client().images().get(bad)
-    assert left is None or left["visibility"] == "private"
-    if left is not None:
-        # Nothing stands in the way of another attempt.
-        again = run("load", glance_b.url, archive, "--json")
-        assert (again.code, again.images[bad]["action"]) == (0, "copied"), again.stderr
-        assert glance_b.client().download(bad) == DATA
+    if name == "upload 415":
+        assert "deleted" in outcome["reason"]  # a Glance that said so has spoilt the image
+        assert named(again)[name]["action"] == "conflict"
+    else:
+        assert named(again)[name]["action"] == "copied"
+        assert glance_b.client().download(outcome["id"]) == DATA
 
 
-def test_an_interrupted_dump_ends_at_once(tmp_path: Path) -> None:
-    interrupted(tmp_path, signal.SIGINT, lambda server: ["dump", server.url, tmp_path / "x.gla", "-q"])
+def test_it_stops_no_other_at_the_target(partial_load: tuple[Done, Done], glance_b: Glance) -> None:
+    good = named(partial_load[0])["the good image"]
+    assert (good["action"], good["verified"]) == ("copied", "sha512")
+    assert glance_b.client().download(good["id"]) == GOOD
 
 
-def test_a_terminated_dump_ends_at_once(tmp_path: Path) -> None:
-    interrupted(tmp_path, signal.SIGTERM, lambda server: ["dump", server.url, tmp_path / "x.gla", "--json"])
-
-
-def interrupted(directory: Path, number: signal.Signals, arguments: Callable[[FakeGlance], list[Any]]) -> None:
-    """A server that stops answering in the middle of an image must not keep the program from ending."""
+@pytest.mark.parametrize(("number", "option"), [(signal.SIGINT, "--quiet"), (signal.SIGTERM, "--json")])
+def test_a_silent_server_does_not_keep_the_program_from_ending(
+    number: signal.Signals, option: str, tmp_path: Path
+) -> None:
     reached, release = threading.Event(), threading.Event()
     with FakeGlance() as server:
 
@@ -254,7 +280,10 @@ def interrupted(directory: Path, number: signal.Signals, arguments: Callable[[Fa
 
         server.responders["GET", server.data_path(server.bad)] = stall
         with subprocess.Popen(
-            command(*arguments(server)), env=environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command("dump", server.url, tmp_path / "x.gla", option),
+            env=environ(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         ) as process:
             try:
                 assert reached.wait(60)
@@ -265,4 +294,4 @@ def interrupted(directory: Path, number: signal.Signals, arguments: Callable[[Fa
                 release.set()
     done = finished(process.returncode, stdout, stderr)
     assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
-    assert "x.gla" not in contents(directory)
+    assert "x.gla" not in contents(tmp_path)

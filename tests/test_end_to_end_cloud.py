@@ -215,11 +215,10 @@ def tls(cloud_environment: None, certificates: Certificates, tmp_path_factory: p
 
 def test_tls(tls: Glance, certificates: Certificates, tmp_path: Path) -> None:
     other = make_certificates(tmp_path / "other")
-    for options in ([], ["--cacert", other.ca]):
+    for options in ([], ["--cacert", str(other.ca)]):
         done = run("dump", tls.url, tmp_path / "a.gla", *options, impatient=True)
         assert done.code == 3
         assert "certificate verify failed" in done.error
-        assert "--" in done.error or "certificate" in done.error
     plain = run("dump", tls.address, tmp_path / "a.gla", impatient=True)
     assert (plain.code, bool(plain.error)) == (3, True)
     missing = run("dump", tls.url, tmp_path / "a.gla", "--cacert", tmp_path / "none.pem")

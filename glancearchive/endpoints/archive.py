@@ -136,7 +136,7 @@ class ArchiveTarget:
         with StreamHash({digest.algorithm for digest in stated} | {_STRONGEST}) as hashes:
             if writer is None:
                 assert entry is not None
-                writer = self._writer.go_on(entry, lambda segment: _hash_segment(hashes, segment))
+                writer = self._writer.go_on(entry, image.size, lambda segment: _hash_segment(hashes, segment))
                 log.info("image %s: going on at byte %d", image, writer.size)
             try:
                 for piece in source.read(image, writer.size):

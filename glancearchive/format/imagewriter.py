@@ -49,7 +49,7 @@ class ImageWriter:
         self._rest = bytearray()  # the beginning of a block
 
     def go_on(self, committed: Content, progress: Callable[[Segment], None]) -> None:
-        """Continue where checkpoints left off: `committed` are the image's bytes so far, whole blocks of them.
+        """Continue where checkpoints left off: `committed` are the image's bytes so far, whole blocks but at its end.
 
         They are read back for the digests; `progress` is given each segment. To be called before any `write`.
         """
@@ -57,7 +57,7 @@ class ImageWriter:
             digest_segment(self._digest, segment, self._key, self._block_size)
             progress(segment)
         self.size = committed.size
-        self.committed = committed.size // self._block_size
+        self.committed = -(-committed.size // self._block_size)
         self.begin_committed = True
 
     def repeat(self, extents: Extents, end: ImageEnd) -> None:

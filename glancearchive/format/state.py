@@ -144,7 +144,12 @@ def _apply(state: State, content: Checkpoint) -> None:
 
 def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
     """A new volume with its header record, durable."""
-    return _begin_volume(path, create(path), source, level, block_size)
+    file = create(path)
+    try:
+        return _begin_volume(path, file, source, level, block_size)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _begin_volume(path: Path, opened: FileIO, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:

@@ -106,15 +106,17 @@ class ArchiveWriter:
         """What the archive held of this image when it was opened for going on."""
         return self._recorded.get(image_id)
 
-    def go_on(self, entry: Entry, progress: Callable[[Segment], None]) -> ImageWriter:
-        """Continue the unfinished image `entry` after the bytes that checkpoints describe.
+    def go_on(self, entry: Entry, size: int | None, progress: Callable[[Segment], None]) -> ImageWriter:
+        """Continue the unfinished image `entry`, of `size` bytes where that is known, after what checkpoints describe.
 
-        `progress` is given these, as they are read back. Raises FormatError when they cannot be read.
+        `progress` is given these bytes, as they are read back. Raises FormatError when they cannot be read.
         """
         assert entry.begin is not None
         extents, _ = entry.extents()
-        size = int(extents[:, 1].sum()) * self.header.block_size
-        content = Content(size, extents, self._state.catalog.frames, self._cache, self.header.block_size)
+        described = int(extents[:, 1].sum()) * self.header.block_size
+        if size is not None and described - self.header.block_size < size < described:
+            described = size  # all of it, the last block filled up with zeros; only its end was not committed
+        content = Content(described, extents, self._state.catalog.frames, self._cache, self.header.block_size)
         image = self._image(entry.number, entry.begin)
         image.go_on(content, progress)
         image.stored = stored_bytes(self._state, entry)
@@ -239,7 +241,8 @@ class ArchiveWriter:
                 raise ValueError(f"images that have not ended: {sorted(self._live)}")
             if not self._state.finished:
                 self._write_end()
-            self.close()
+            if os.name == "nt":
+                self.close()  # an open file cannot be renamed there; elsewhere the lock lasts until it has its name
             if self.path.exists():
                 raise LocalError(f"{self.path}: appeared meanwhile; the archive is complete as {self.part_path.name}")
             try:
@@ -247,6 +250,7 @@ class ArchiveWriter:
             except OSError as error:
                 raise LocalError(f"{self.part_path}: cannot be renamed: {error.strerror}") from None
             sync_directory(self.path.parent)
+            self.close()
             return self._state.previous
 
     def _ended_since(self, number: int) -> bool:

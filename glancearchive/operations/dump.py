@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -66,9 +67,16 @@ def dump(
     if path.exists() and not append:
         return _finished_before(source, path)
     begun = _Begun(source)
-    if path.exists():
+    finished = path.exists()
+    if finished:
         _reopen_finished(source, path)
-    writer = ArchiveWriter(path, source=source.label, level=level)
+    try:
+        writer = ArchiveWriter(path, source=source.label, level=level)
+    except FormatError:
+        if finished:
+            with suppress(OSError):
+                part_of(path).rename(path)
+        raise
     if writer.header.source != source.label:
         writer.close()
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
@@ -84,7 +92,8 @@ def dump(
         except LocalError:
             raise  # the medium failed; what it holds is in the last checkpoint
         except BaseException:
-            writer.commit()
+            with suppress(LocalError):  # one that was broken off in the middle of a record has no more to commit
+                writer.commit()
             raise
         finally:
             writer.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -163,17 +162,3 @@ def test_damage_before_the_last_checkpoint_loses_nothing_that_was_committed(memo
         else:
             outcomes["whole"] += 1
     assert outcomes["refused"]
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """A directory whose fsync costs nothing, where there is one."""
-    import shutil
-    import tempfile
-
-    if not Path("/dev/shm").is_dir():
-        yield tmp_path
-        return
-    directory = Path(tempfile.mkdtemp(dir="/dev/shm"))
-    yield directory
-    shutil.rmtree(directory)

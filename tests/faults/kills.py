@@ -1,0 +1,77 @@
+"""Runs that are killed at random instants until one comes through; the tests and the soak call these."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cloud.glance import Glance
+from tests.faults.wire import Wire
+from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded, reset
+from tests.faults.zygote import Child, Zygote
+
+STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
+
+
+def kill_when(child: Child, condition: Callable[[], bool]) -> bool:
+    """Kill the process once `condition` holds, in case it gets there."""
+    while child.alive():
+        if condition():
+            child.kill()
+            return child.wait() is None
+        time.sleep(0.0005)
+    done = child.wait()
+    assert done is not None
+    assert done.code == 0, done.stderr
+    return False
+
+
+def killed_dumps(zygote: Zygote, region: Region, path: Path, rng: random.Random, most: int) -> tuple[int, int]:
+    """A dump killed up to `most` times, then finished: the number of kills, and the bytes it took from the server."""
+    kills = 0
+    part = path.with_name(path.name + ".part")
+    total = sum(map(len, region.data.values()))
+    with Wire(region.glance.port) as wire:
+        # Equal names are the same server, so all runs have to go through the one proxy.
+        while kills < most:
+            child = zygote.start("dump", wire.url, path, "--json", "--jobs", str(rng.randint(1, 3)), **STEPS)
+            if rng.random() < 0.5:
+                begin, more = wire.received, rng.randint(0, total // 3)
+                condition = lambda begin=begin, more=more: wire.received >= begin + more  # noqa: E731
+            else:
+                size = (part.stat().st_size if part.exists() else 0) + rng.randint(0, total // 6)
+                condition = lambda size=size: part.exists() and part.stat().st_size >= size  # noqa: E731
+            if not kill_when(child, condition):
+                break
+            kills += 1
+        if not path.exists():
+            done = zygote.run("dump", wire.url, path, "--json")
+            assert done.code == 0, done.stderr
+        received = wire.received
+    assert not part.exists()
+    assert_archive(path, region)
+    return kills, received
+
+
+def killed_loads(
+    zygote: Zygote, region: Region, archive: Path, target: Glance, rng: random.Random, most: int
+) -> tuple[int, int]:
+    """A load killed up to `most` times, then finished: the number of kills, and the bytes sent to the server."""
+    kills = 0
+    total = sum(map(len, region.data.values()))
+    with Wire(target.port) as wire:
+        while kills < most:
+            child = zygote.start("load", wire.url, archive, "--json", "--jobs", str(rng.randint(1, 3)), **STEPS)
+            begin, more = wire.sent, rng.choice([rng.randint(0, 20_000), rng.randint(0, total)])
+            if not kill_when(child, lambda begin=begin, more=more: wire.sent >= begin + more):  # type: ignore[misc]
+                break
+            kills += 1
+            assert_innocent(target, region)
+        done = zygote.run("load", wire.url, archive, "--json", **STEPS)
+        assert done.code == 0, done.stderr
+        sent = wire.sent
+    assert_loaded(target, region)
+    reset(target)
+    return kills, sent

@@ -1,0 +1,277 @@
+"""Faults on the way to a real Glance, and a real Glance that dies and comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.glance import MIB, Glance
+from tests.cloud.images import pattern
+from tests.faults.wire import Wire
+from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded
+from tests.faults.zygote import Zygote
+from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
+
+STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.05}
+REFUSED = Reply.json({"message": "Getting images randomly from this store is not supported."}, 400)
+
+
+@pytest.fixture
+def proxy(region: Region) -> Iterator[ScriptedHttp]:
+    with ScriptedHttp(region.glance.url) as running:
+        yield running
+
+
+def largest(region: Region) -> str:
+    return max(region.data, key=lambda one: len(region.data[one]))
+
+
+def data_path(image_id: str) -> str:
+    return f"/v2/images/{image_id}/file"
+
+
+def dump(zygote: Zygote, url: str, path: Path, region: Region) -> str:
+    """A dump that comes through in one run; what it said."""
+    done = zygote.run("dump", url, path, "--json", "--jobs", "1", **STEPS)
+    assert done.code == 0, done.stderr
+    assert_archive(path, region)
+    return done.stderr
+
+
+@pytest.mark.parametrize("at", [1, 4096, MIB + 1, 5 * MIB])
+def test_a_connection_cut_at_a_byte(at: int, zygote: Zygote, region: Region, tmp_path: Path) -> None:
+    total = sum(map(len, region.data.values()))
+    with Wire(region.glance.port) as wire:
+        done = zygote.run("dump", wire.url, tmp_path / "whole.gla", "--jobs", "1")
+        assert done.code == 0
+        undisturbed, wire.received = wire.received, 0
+        wire.cuts = [at + 300] * 12
+        said = dump(zygote, wire.url, tmp_path / "a.gla", region)
+        again = wire.received - undisturbed
+    cuts = said.count("attempt 2 of")
+    print(f"{cuts} cuts after {at} bytes: {again} of {total} bytes came again, {again // max(cuts, 1)} for each cut")
+    assert again <= cuts * 8 * MIB  # the file store serves ranges
+
+
+FAULTS: dict[str, list[Reply]] = {
+    "429": [Reply(429, b"slow down", {"Retry-After": "1"}), FORWARD],
+    "500": [Reply(500, b"database is locked"), FORWARD],
+    "502": [Reply(502, b"<html>bad gateway</html>"), FORWARD],
+    "503": [Reply(503, b"", {"Retry-After": "2"}), FORWARD],
+    "504": [Reply(504, b""), FORWARD],
+    "cut, then 504, 429": [Reply(forward=True, cut=MIB), Reply(504, b""), Reply(429, b""), FORWARD],
+    "no answer": [Reply(drop=True), FORWARD],
+    "answer lost": [Reply(lose=True), FORWARD],
+    "cut, then ranges refused": [Reply(forward=True, cut=3 * MIB), REFUSED, FORWARD],
+    "cut at each range": [*[Reply(forward=True, cut=MIB)] * 6, FORWARD],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_trouble_within_one_run(fault: str, zygote: Zygote, region: Region, proxy: ScriptedHttp, tmp_path: Path) -> None:
+    proxy.on("GET", data_path(largest(region)), *FAULTS[fault])
+    said = dump(zygote, proxy.url, tmp_path / "a.gla", region)
+    assert ("attempt 2 of 7 in" in said) or ("attempt 2 of 3 in" in said)  # retries are bounded and shown
+
+
+def interrupted(zygote: Zygote, region: Region, proxy: ScriptedHttp, path: Path) -> None:
+    """A dump whose server is gone in the middle of the largest image, for good."""
+    proxy.on("GET", data_path(largest(region)), Reply(forward=True, cut=5 * MIB), Reply(drop=True))
+    done = zygote.run("dump", proxy.url, path, "--jobs", "1", **STEPS)
+    assert (done.code, done.stdout) == (3, b"")
+    assert "the same command goes on from there" in done.stderr
+    assert not path.exists()
+
+
+def everything(region: Region, cut: int | None = None) -> Callable[[Request], Reply]:
+    """A server that promises a range and sends the whole image."""
+    data = region.data[largest(region)]
+
+    def answer(request: Request) -> Reply:
+        begin = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        if not begin:
+            return Reply(200, data)
+        return Reply(206, data, {"Content-Range": f"bytes {begin[1]}-{len(data) - 1}/{len(data)}"})
+
+    return answer
+
+
+def wrong_place(region: Region) -> Callable[[Request], Reply]:
+    """A server that sends the beginning as if it were the rest, once; then it is well."""
+    data = region.data[largest(region)]
+    lies = [True]
+
+    def answer(request: Request) -> Reply:
+        begin = re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", ""))
+        if begin and lies:
+            lies.clear()
+            rest = len(data) - int(begin[1])
+            return Reply(206, data[:rest], {"Content-Range": f"bytes {begin[1]}-{len(data) - 1}/{len(data)}"})
+        return FORWARD
+
+    return answer
+
+
+RESUMES: dict[str, Callable[[Region], Callable[[Request], Reply]]] = {
+    "ranges served": lambda region: lambda request: FORWARD,
+    "ranges refused with 400": lambda region: lambda request: REFUSED if "Range" in request.headers else FORWARD,
+    "200 instead of 206": lambda region: lambda request: Reply(200, region.data[largest(region)]),
+    "206 with everything": everything,
+    "206 with the wrong bytes": wrong_place,
+}
+
+
+@pytest.mark.parametrize("how", RESUMES)
+def test_a_dump_goes_on_whatever_the_store_makes_of_ranges(
+    how: str, zygote: Zygote, region: Region, proxy: ScriptedHttp, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.gla"
+    interrupted(zygote, region, proxy, path)
+    stored = (tmp_path / "a.gla.part").stat().st_size
+    proxy.on("GET", data_path(largest(region)), FORWARD)
+    proxy.responders["GET", data_path(largest(region))] = RESUMES[how](region)
+    proxy.requests.clear()
+    said = dump(zygote, proxy.url, path, region)
+    ranges = [one.headers.get("Range") for one in proxy.requests if one.path == data_path(largest(region))]
+    print(f"{how}: asked for {ranges} of {len(region.data[largest(region)])}")
+    assert ranges[0] is not None
+    begin = int(ranges[0].removeprefix("bytes=").removesuffix("-"))
+    assert begin >= 4 * MIB  # of the five that came
+    if how != "206 with the wrong bytes":
+        assert "read again" not in said
+        # What was stored is not stored again, even where it had to be sent again.
+        assert path.stat().st_size - stored < sum(map(len, region.data.values())) - 5 * MIB
+
+
+def test_an_image_that_changed_meanwhile_is_begun_again(
+    zygote: Zygote, region: Region, proxy: ScriptedHttp, tmp_path: Path
+) -> None:
+    """The id is the same and the data are others, as no Glance does it, but a restored one may."""
+    path = tmp_path / "a.gla"
+    image_id = largest(region)
+    data = pattern(len(region.data[image_id]), 99)
+    interrupted(zygote, region, proxy, path)
+    proxy.on("GET", data_path(image_id), Reply(200, data))
+    done = zygote.run("dump", proxy.url, path, "--json", **STEPS)
+    # Its record still states the digest of the old data.
+    assert done.code == 1
+    outcome = done.images[image_id]
+    assert (outcome["action"], outcome["reason"].split(" is ")[0]) == ("failed", "its sha512")
+    assert "does not continue what the archive has of it" in done.stderr
+
+
+def test_a_server_that_dies_and_comes_back(
+    zygote: Zygote, make_glance: Callable[..., Glance], tmp_path: Path
+) -> None:
+    """kill -9 in the middle of a GET: within one run when it is back soon, else by the same command."""
+    own = Region(make_glance())
+    own.fill()
+    total = sum(map(len, own.data.values()))
+    with Wire(own.glance.port) as wire:
+        wire.rate = 16e6
+        child = zygote.start("dump", wire.url, tmp_path / "a.gla", "--jobs", "1", interval=0.02, frame=1 << 18)
+        while wire.received < 8 * MIB:
+            assert child.alive(), child.stderr()
+        own.glance.kill()
+        wire.drop()
+        while "attempt" not in child.stderr():
+            assert child.alive(), child.stderr()
+        own.glance.start()
+        wire.rate = 0
+        done = child.wait()
+        received = wire.received
+    assert done is not None
+    assert done.code == 0, done.stderr
+    assert_archive(tmp_path / "a.gla", own)
+    print(f"server killed in a GET: {received - total} bytes more than the {total} of the images")
+    assert received - total < 8 * MIB
+
+
+def test_a_server_that_dies_for_good_and_is_there_again_later(
+    zygote: Zygote, make_glance: Callable[..., Glance], tmp_path: Path
+) -> None:
+    own = Region(make_glance())
+    own.fill()
+    with Wire(own.glance.port) as wire:
+        wire.rate = 16e6
+        child = zygote.start("dump", wire.url, tmp_path / "a.gla", "--jobs", "1", **STEPS)
+        while wire.received < 8 * MIB:
+            assert child.alive(), child.stderr()
+        own.glance.kill()
+        wire.drop()
+        done = child.wait()
+        assert done is not None
+        assert (done.code, done.stdout) == (3, b"")
+        own.glance.start()
+        wire.rate, before = 0, wire.received
+        dump(zygote, wire.url, tmp_path / "a.gla", own)
+        print(f"the second run received {wire.received - before} bytes, the first {before}")
+
+
+def test_a_target_that_dies_in_an_upload(
+    zygote: Zygote, region: Region, archive: Path, make_glance: Callable[..., Glance]
+) -> None:
+    """That leaves `saving` for ever, as Glance has no way back: it is reported, and all other images are loaded."""
+    target = make_glance()
+    with Wire(target.port) as wire:
+        wire.rate = 16e6
+        child = zygote.start("load", wire.url, archive, "--jobs", "1", **STEPS)
+        while wire.sent < 2 * MIB:
+            assert child.alive(), child.stderr()
+        target.kill()
+        wire.drop()
+        done = child.wait()
+        assert done is not None
+        assert (done.code, done.stdout) == (3, b"")
+        target.start()
+        assert_innocent(target, region)
+        wire.rate = 0
+        again = zygote.run("load", wire.url, archive, "--json", "--jobs", "4", **STEPS)
+    stuck = [image for image in again.images.values() if image["action"] == "failed"]
+    assert again.code == 1
+    assert [("saving" in image["reason"]) for image in stuck] == [True]
+    assert {image["action"] for image in again.images.values()} == {"failed", "copied", "present"} - (
+        {"present"} if all(image["action"] != "present" for image in again.images.values()) else set()
+    )
+    assert_innocent(target, region)
+    # An operator who deletes the wreck and purges the database is helped by the same command.
+    target.client().delete(stuck[0]["id"])
+    purge(target, stuck[0]["id"])
+    assert zygote.run("load", target.url, archive, **STEPS).code == 0
+    assert_loaded(target, region)
+
+
+def purge(glance: Glance, image_id: str) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(glance.database, timeout=60)) as database, database:
+        for table in ("image_locations", "image_properties", "image_tags", "image_members"):
+            database.execute(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))
+        database.execute("DELETE FROM images WHERE id = ?", (image_id,))
+    glance.data_path(image_id).unlink(missing_ok=True)
+
+
+UPLOADS: dict[str, list[Reply]] = {
+    "cut in the body": [Reply(cut_request=MIB), FORWARD],
+    "answer lost": [Reply(lose=True), FORWARD],
+    "429": [Reply(429, b"later", {"Retry-After": "1"}), FORWARD],
+    "500": [Reply(500, b""), FORWARD],
+    "502, 504": [Reply(502, b""), Reply(504, b""), FORWARD],
+    "401 before the body is read": [Reply(401, b"", hasty=True), FORWARD],
+    "401 after the body was read": [Reply(401, b""), FORWARD],
+}
+
+
+@pytest.mark.parametrize("fault", UPLOADS)
+def test_trouble_in_an_upload(fault: str, zygote: Zygote, region: Region, archive: Path, target: Glance) -> None:
+    image_id = largest(region)
+    with ScriptedHttp(target.url) as proxy:
+        proxy.on("PUT", data_path(image_id), *UPLOADS[fault])
+        done = zygote.run("load", proxy.url, archive, "--json", "--jobs", "1", **STEPS)
+    assert_innocent(target, region)
+    assert done.code == 0, done.stderr
+    assert_loaded(target, region)

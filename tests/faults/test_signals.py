@@ -1,0 +1,121 @@
+"""Ctrl-C, SIGTERM and readers that go away, in the middle of a real dump and a real load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cloud.glance import Glance
+from tests.command import command, environ, finished
+from tests.faults.wire import Wire
+from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded
+from tests.faults.zygote import Child, Zygote
+from tests.scripted_http import Reply, Request, ScriptedHttp
+
+STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
+
+
+@pytest.fixture
+def slow(region: Region) -> Iterator[Wire]:
+    """The source, at so many bytes a second that everything happens in the middle of an image."""
+    with Wire(region.glance.port) as wire:
+        wire.rate = 4e6
+        yield wire
+
+
+def until(child: Child, condition: Callable[[], bool]) -> None:
+    while not condition():
+        assert child.alive(), child.stderr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_dump_commits_and_says_how_to_go_on(
+    number: int, zygote: Zygote, region: Region, slow: Wire, tmp_path: Path
+) -> None:
+    path, part = tmp_path / "a.gla", tmp_path / "a.gla.part"
+    # Nothing is committed but by the interruption: a checkpoint comes only after an hour.
+    child = zygote.start("dump", slow.url, path, "--jobs", "1", interval=3600.0, frame=1 << 18)
+    until(child, lambda: part.exists() and part.stat().st_size > 2 << 20)
+    child.signal(number)
+    done = child.wait()
+    assert done is not None
+    assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
+    assert f"what was committed is in {part}; the same command goes on from there" in done.stderr
+    slow.rate = 0
+    before = slow.received
+    again = zygote.run("dump", slow.url, path)
+    assert again.code == 0, again.stderr
+    assert f"going on with {part} at byte" in again.stderr
+    assert slow.received - before < sum(map(len, region.data.values())) - (1 << 20)
+    assert_archive(path, region)
+
+
+def test_interrupted_twice_a_dump_stops_at_once(zygote: Zygote, region: Region, tmp_path: Path) -> None:
+    """The server holds its answer back, and so the first interruption has something to wait for."""
+    path = tmp_path / "a.gla"
+    reached, release = threading.Event(), threading.Event()
+    largest = max(region.data, key=lambda one: len(region.data[one]))
+    with ScriptedHttp(region.glance.url) as proxy:
+
+        def stall(_request: Request) -> Reply:
+            reached.set()
+            release.wait(60)
+            return Reply(503, b"later")
+
+        proxy.responders["GET", f"/v2/images/{largest}/file"] = stall
+        child = zygote.start("dump", proxy.url, path, "--jobs", "1", **STEPS)
+        assert reached.wait(60)
+        child.signal(signal.SIGINT)
+        child.signal(signal.SIGINT)
+        done = child.wait()
+        release.set()
+        assert done is not None
+        assert (done.code, done.stdout) == (130, b"")
+        del proxy.responders["GET", f"/v2/images/{largest}/file"]
+        assert zygote.run("dump", proxy.url, path, **STEPS).code == 0
+    assert_archive(path, region)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_load_goes_on(
+    number: int, zygote: Zygote, region: Region, archive: Path, target: Glance
+) -> None:
+    with Wire(target.port) as wire:
+        wire.rate = 8e6
+        child = zygote.start("load", wire.url, archive, "--jobs", "1", **STEPS)
+        until(child, lambda: wire.sent > 2 << 20)
+        child.signal(number)
+        done = child.wait()
+        assert done is not None
+        assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
+        assert_innocent(target, region)
+        wire.rate = 0
+        assert zygote.run("load", wire.url, archive, **STEPS).code == 0
+    assert_loaded(target, region)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_of_stdout_that_has_gone_costs_no_data(options: list[str], region: Region, tmp_path: Path) -> None:
+    """As in ``glancearchive dump … | head -c 0``: the archive is finished all the same."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            command("dump", region.glance.url, tmp_path / "a.gla", *options),
+            env=environ(),
+            stdout=write,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    ended = finished(done.returncode, b"", done.stderr)
+    assert ended.code == 1
+    assert_archive(tmp_path / "a.gla", region)

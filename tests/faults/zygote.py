@@ -1,0 +1,164 @@
+"""Real processes of the program that start in milliseconds: a mother imports everything once and forks for each.
+
+::
+
+    with Zygote() as zygote:
+        child = zygote.start("dump", url, path, interval=0.05)
+        child.kill()
+        done = child.wait()
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.command import Done, environ, finished
+
+_MOTHER = "from tests.faults.zygote import mother; mother()"
+
+
+@dataclass
+class Child:
+    """One run of the program."""
+
+    pid: int
+    _mother: subprocess.Popen[str]
+    _stdout: Path
+    _stderr: Path
+
+    def signal(self, number: int) -> None:
+        """Send a signal. That it may be too late is no error: until `wait` the id belongs to nobody else."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"
+
+    def stderr(self) -> str:
+        """What it has said so far."""
+        return self._stderr.read_text()
+
+    def wait(self) -> Done | None:
+        """How it ended, None: killed."""
+        assert self._mother.stdin is not None
+        assert self._mother.stdout is not None
+        print("wait", file=self._mother.stdin, flush=True)
+        code = os.waitstatus_to_exitcode(int(self._mother.stdout.readline()))
+        if code == -signal.SIGKILL:
+            return None
+        return finished(code, self._stdout.read_bytes(), self._stderr.read_bytes())
+
+
+class Zygote:
+    """The mother; has one child at a time."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        self._mother = subprocess.Popen(
+            [sys.executable, "-c", _MOTHER], env=environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start(self, *arguments: str | Path, env: Mapping[str, str] | None = None, **changes: Any) -> Child:
+        """Run ``glancearchive ARGUMENTS``; `changes` as for `_change`."""
+        assert self._mother.stdin is not None
+        assert self._mother.stdout is not None
+        stdout, stderr = Path(self._directory.name, "stdout"), Path(self._directory.name, "stderr")
+        order = {
+            "arguments": [str(argument) for argument in arguments],
+            "env": dict(env or {}),
+            "changes": changes,
+            "stdout": str(stdout),
+            "stderr": str(stderr),
+        }
+        print(json.dumps(order), file=self._mother.stdin, flush=True)
+        return Child(int(self._mother.stdout.readline()), self._mother, stdout, stderr)
+
+    def run(self, *arguments: str | Path, **changes: Any) -> Done:
+        """`start`, and to its end."""
+        done = self.start(*arguments, **changes).wait()
+        assert done is not None
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._mother.stdin is not None
+        assert self._mother.stdout is not None
+        self._mother.stdin.close()
+        self._mother.stdout.close()
+        self._mother.wait()
+        self._directory.cleanup()
+
+
+def mother() -> None:
+    """Reads orders and forks. One thread only, so that a fork is safe."""
+    import glancearchive.endpoints.archive
+    import glancearchive.endpoints.cloud
+    import glancearchive.endpoints.glance_source
+    import glancearchive.endpoints.glance_target
+    import glancearchive.operations.dump
+    from glancearchive.cli import main
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _become(order)
+            _change(**order["changes"])
+            try:
+                main()
+            except SystemExit as end:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(end.code if isinstance(end.code, int) else 1)
+            os._exit(99)
+        print(pid, flush=True)
+        sys.stdin.readline()
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def _become(order: dict[str, Any]) -> None:
+    """A process as a shell would have started it."""
+    os.environ.update(order["env"])
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = ["glancearchive", *order["arguments"]]
+
+
+def _change(interval: float | None = None, frame: int | None = None, wait: float | None = None) -> None:
+    """`interval`: seconds between checkpoints; `frame`: bytes of a frame; `wait`: the longest pause between attempts.
+
+    The defaults suit images of gigabytes; with smaller ones all that matters happens to small images too.
+    """
+    import time
+
+    import glancearchive.operations.dump as dump_module
+    from glancearchive.format.compression import LEVELS
+    from glancearchive.format.writer import ArchiveWriter
+
+    if frame is not None:
+        LEVELS["default"] = replace(LEVELS["default"], frame_size=frame)
+    if interval is not None:
+        dump_module.ArchiveWriter = partial(ArchiveWriter, interval=interval)  # type: ignore[misc, assignment]
+    if wait is not None:
+        sleep = time.sleep
+        time.sleep = lambda seconds: sleep(min(seconds, wait))
