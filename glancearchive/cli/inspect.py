@@ -191,12 +191,12 @@ def _report_document(
 def _print_report(depth: Depth, report: Report, root_digest: str | None) -> None:
     for damage in report.damage:
         click.echo(printable(f"damage: {damage.fault} [{damage.fault.layer}]"))
-        for image in damage.images:
+        for image in filter(None, damage.images):
             click.echo(f"  costs image {printable(image)}")
     for state in report.images:
         if state.status != "valid":
             why = f": {state.reason}" if state.reason else ""
-            click.echo(printable(f"{state.status}: image {state.id} ({state.name!r}){why}"))
+            click.echo(printable(f"{state.status}: image {state.id or '(unknown)'} ({state.name!r}){why}"))
     valid = sum(state.status == "valid" for state in report.images)
     click.echo(f"{valid} of {len(report.images)} images are whole and can be loaded or extracted")
     checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +22,17 @@ _ZERO_STEP = bytes(_STEP)
 class ImageWriter:
     """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
 
+    `lock` guards the extents, which checkpoints take while other threads bring images in.
+
     `store` is handed the digests and the bytes of the non-zero blocks of a stretch
-    and returns their block numbers; `on_end` is called once, when the image ends.
+    and describes them; `on_end` is called once, when the image ends.
     """
 
     def __init__(
         self,
         number: int,
         begin: ImageBegin,
+        lock: AbstractContextManager[Any],
         key: bytes,
         block_size: int,
         store: Callable[[ImageWriter, Digests, memoryview, npt.NDArray[np.int64]], None],
@@ -41,6 +46,7 @@ class ImageWriter:
         self.committed = 0  # blocks that checkpoints describe
         self.begin_committed = False
         self.rows: list[list[int]] = []  # extents that no checkpoint has yet: [start, count]
+        self._lock = lock
         self._key = key
         self._block_size = block_size
         self._store = store
@@ -62,9 +68,10 @@ class ImageWriter:
 
     def repeat(self, extents: Extents, end: ImageEnd) -> None:
         """The image has the same bytes as one that is in the archive already, which ended as `end`."""
-        for start, count in extents.tolist():
-            self.append(start, count)
-        self.end = replace(end, stored=0)
+        with self._lock:
+            for start, count in extents.tolist():
+                self.append(start, count)
+            self.end = replace(end, stored=0)
         self._on_end(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -73,7 +80,8 @@ class ImageWriter:
         self.size += len(view)
         if not self._rest and len(view) == _STEP and data == _ZERO_STEP:
             # Comparing bytes with bytes runs at the speed of memory, and ends at the first difference.
-            self.append(ZEROS, _STEP // self._block_size)
+            with self._lock:
+                self.append(ZEROS, _STEP // self._block_size)
             self._digest.zeros(_STEP // self._block_size)
             return
         if self._rest:
@@ -92,7 +100,8 @@ class ImageWriter:
         """Whole blocks, at most _STEP bytes of them."""
         words = np.frombuffer(view, dtype=np.uint64).reshape(-1, self._block_size // 8)
         if not words.any():
-            self.append(ZEROS, len(words))
+            with self._lock:
+                self.append(ZEROS, len(words))
             self._digest.zeros(len(words))
             return
         # Most blocks with data show it in their first words; only the others are looked at whole.
@@ -116,7 +125,7 @@ class ImageWriter:
                 self._digest.zeros(end - begin)
 
     def append(self, start: int, count: int) -> None:
-        """Describe the next `count` blocks: zeros, or stored blocks from number `start` on."""
+        """With the lock held, describe the next `count` blocks: zeros, or stored blocks from number `start` on."""
         if self.rows:
             last = self.rows[-1]
             if start == ZEROS == last[0] or (ZEROS not in (start, last[0]) and last[0] + last[1] == start):
@@ -125,7 +134,7 @@ class ImageWriter:
         self.rows.append([start, count])
 
     def describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
-        """Describe the next `total` blocks: those at `places` are the stored blocks `numbers`, the others zeros."""
+        """With the lock held, describe the next `total` blocks: those at `places` are the stored blocks `numbers`, the others zeros."""
         at = 0
         breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
         for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
@@ -148,9 +157,10 @@ class ImageWriter:
 
     def give_up(self, reason: str, status: str = FAILED) -> None:
         """The image is recorded as having no data, with `reason`."""
-        self.rows.clear()
+        with self._lock:
+            self.rows.clear()
+            self.end = ImageEnd(status, reason)
         self._rest.clear()
-        self.end = ImageEnd(status, reason)
         self._on_end(self)
 
     def take_part(self, written_blocks: int) -> ImagePart | None:

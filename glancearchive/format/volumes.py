@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from glancearchive.errors import LocalError
@@ -40,13 +41,21 @@ def part_of(path: Path) -> Path:
 
 
 def _expand(path: Path) -> list[Path]:
-    if not path.exists():
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        mode = 0
+    except OSError as error:
+        raise LocalError(f"{path}: {error.strerror}") from None
+    if not mode:
         part = part_of(path)
         if part.exists():
             raise LocalError(f"{path}: is not finished; what there is of it is in {part.name}")
         raise LocalError(f"{path}: no such archive")
-    if path.is_dir():
+    if stat.S_ISDIR(mode):
         raise LocalError(f"{path}: is a directory, not an archive")
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise LocalError(f"{path}: is no file that can be read at any place, as an archive must be")
     numbered = _NUMBERED.fullmatch(path.name)
     if numbered is None:
         return [path]

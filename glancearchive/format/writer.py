@@ -148,7 +148,8 @@ class ArchiveWriter:
             return image
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
-        return ImageWriter(number, begin, self.header.hash_key, self.header.block_size, self._store, self._image_ended)
+        key, block_size = self.header.hash_key, self.header.block_size
+        return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._image_ended)
 
     def add_without_data(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]], reason: str

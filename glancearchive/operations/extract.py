@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -106,6 +107,18 @@ def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callab
     except OSError as error:
         raise LocalError(f"{metadata}: cannot be written: {error.strerror}") from None
     return size
+
+
+def is_same(image: ArchivedImage, path: Path) -> bool:
+    """Whether the file at `path` has the bytes of `image`, by a hash that was recorded when it was archived."""
+    name = next(filter(computable, image.hashes), None)
+    try:
+        if name is None or path.stat().st_size != image.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, name).hexdigest() == image.hashes[name]
+    except OSError:
+        return False
 
 
 def _proven(image: ArchivedImage, put: Callable[[Segment], None], progress: Callable[[int], None]) -> None:
