@@ -1,4 +1,4 @@
-"""Packaging of glancearchive: reading archives needs few libraries, talking to a Glance needs the `glance` extra's."""
+"""Packaging of glancearchive."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ setup(
     extras_require={
         "dev": [
             "hypothesis>=6.100",
-            "kaitaistruct>=0.10",
+            "kaitaistruct>=0.11",
             "mypy>=1.13",
             "pytest>=8.3",
             "pytest-timeout>=2.3",

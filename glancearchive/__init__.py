@@ -18,16 +18,18 @@ import os
 
 from glancearchive.errors import FormatError, GlanceArchiveError, LocalError
 from glancearchive.format.reader import Archive, ArchivedImage
-from glancearchive.format.verifier import Depth, Report, verify
+from glancearchive.format.verifier import Damage, Depth, ImageState, Report, verify
 from glancearchive.format.volumes import find_volumes
 from glancearchive.version import __version__
 
 __all__ = [
     "Archive",
     "ArchivedImage",
+    "Damage",
     "Depth",
     "FormatError",
     "GlanceArchiveError",
+    "ImageState",
     "LocalError",
     "Report",
     "__version__",

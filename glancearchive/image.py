@@ -55,6 +55,11 @@ class Image:
         return size if isinstance(size, int) else None
 
     @property
+    def has_data(self) -> bool:
+        """Whether Glance has data of this image, be they to be had or not."""
+        return self.metadata.get("status") in ("active", "deactivated") and bool(self.metadata.get("size"))
+
+    @property
     def digests(self) -> tuple[Digest, ...]:
         """The digests Glance recorded, the strongest first: multihash, then the MD5 ``checksum``."""
         found = []

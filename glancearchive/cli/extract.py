@@ -14,7 +14,10 @@ from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import ProgressLine
 from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
 from glancearchive.format.reader import ArchivedImage
+from glancearchive.format.schema import NO_DATA
+from glancearchive.image import Image
 from glancearchive.operations.extract import extract_to_directory, extract_to_file, extract_to_stream
+from glancearchive.operations.transfer import Stop
 
 
 @click.command()
@@ -32,7 +35,7 @@ from glancearchive.operations.extract import extract_to_directory, extract_to_fi
 @json_option
 @quiet_option
 def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_json: bool, quiet: bool) -> int:
-    r"""Extract each IMAGE (an id or a name; all when none is named) from ARCHIVE.
+    """Extract each IMAGE (an id or a name; all when none is named) from ARCHIVE.
 
     A file gets its name only when the whole image proved right; it is sparse where the image has zeros.
 
@@ -40,7 +43,7 @@ def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_j
     glancearchive extract region.gla -o images/
     glancearchive extract region.gla debian-12 -o debian.qcow2
     glancearchive extract region.gla debian-12 -o - | qemu-img info /dev/stdin
-    """
+    """  # noqa: D301  # click wants the backspace itself
     several = len(images) != 1 and not Path(output).exists() and output != "-"
     directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
@@ -56,42 +59,56 @@ def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_j
             except OSError as error:
                 raise LocalError(f"{directory}: {error.strerror}") from None
 
-        def take(image: ArchivedImage) -> tuple[int, str]:
-            """Bytes extracted, and why not all of the image was."""
+        stop = Stop()
+
+        def count(size: int) -> None:
+            stop.check()
+            progress.count(size)
+
+        def take(image: ArchivedImage) -> tuple[str, int, str]:
+            """The status, the bytes of the image, and why it was not extracted."""
             reason = _why_not(image, directory)
-            if reason:
-                return 0, reason
+            fresh = True
             try:
+                if reason:
+                    return "failed", 0, reason
                 if output == "-":
-                    return extract_to_stream(image, sys.stdout.buffer, progress.count), ""
-                if directory is None:
-                    return extract_to_file(image, Path(output), progress.count), ""
-                return extract_to_directory(image, directory, progress.count), ""
+                    size = extract_to_stream(image, sys.stdout.buffer, count)
+                elif directory is None:
+                    size = extract_to_file(image, Path(output), count)
+                else:
+                    size, fresh = extract_to_directory(image, directory, count)
             except (FormatError, ExistsError) as error:
-                return 0, str(error)
+                return "failed", 0, str(error)
+            return (image.status if image.size is None else "extracted" if fresh else "present"), size, ""
 
         results = []
         with ThreadPoolExecutor(jobs, "extract") as pool:
-            taken = pool.map(take, chosen)
-            for image, (size, reason) in zip(chosen, taken, strict=True):
-                progress.clear()
-                status = "failed" if reason else "extracted" if image.size is not None else image.status
-                results.append({"id": image.id, "name": image.name, "status": status, "reason": reason, "size": size})
-                if reason:
-                    note(f"glancearchive: image {image.id} ({image.name!r}) was not extracted: {reason}")
+            try:
+                for image, (status, size, reason) in zip(chosen, pool.map(take, chosen), strict=True):
+                    progress.clear()
+                    results.append(
+                        {"id": image.id, "name": image.name, "status": status, "reason": reason, "size": size}
+                    )
+                    if reason:
+                        note(f"glancearchive: image {image.id} ({image.name!r}) was not extracted: {reason}")
+            finally:
+                stop.request()
+                pool.shutdown(cancel_futures=True)
+        code = max(code, *(1 for result in results if result["reason"]), 0)
         if as_json:
-            emit_json({"archive": str(archive), "images": results})
+            faults = [str(fault) for fault in opened.faults]
+            emit_json({"archive": str(archive), "ok": not code, "faults": faults, "images": results})
         elif output != "-":
             done = sum(1 for result in results if not result["reason"])
-            note(
-                f"{done} of {len(results)} images extracted, {size_text(sum(int(str(one['size'])) for one in results))}"
-            )
-    return 1 if any(result["reason"] for result in results) else code
+            total = size_text(sum(int(str(one["size"])) for one in results))
+            note(f"{done} of {len(results)} images extracted, {total}")
+    return code
 
 
 def _why_not(image: ArchivedImage, directory: Path | None) -> str:
     if not image.id:
         return f"image number {image.number} is described in a volume that is not at hand"
-    if image.size is None and (directory is None or image.status != "no-data"):
+    if image.size is None and (directory is None or image.status != NO_DATA or Image(image.metadata).has_data):
         return f"there are no data of it: {image.reason or image.status}"
     return ""

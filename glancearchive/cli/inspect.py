@@ -74,6 +74,7 @@ def list_images(archive: Path, as_json: bool) -> int:
                     "root_digest": opened.root_digest.hex() if opened.root_digest else None,
                     "source": opened.header.source,
                     "created": opened.header.created,
+                    "faults": [str(fault) for fault in opened.faults],
                     "images": [summary(image) for image in opened],
                 }
             )
@@ -112,6 +113,7 @@ def show(archive: Path, image: str, as_json: bool) -> int:
             "hashes": dict(found.hashes),
             "members": [dict(member) for member in found.members],
             "metadata": dict(found.metadata),
+            "faults": [str(fault) for fault in opened.faults],
         }
         if as_json:
             emit_json(document)

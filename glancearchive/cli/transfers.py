@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,7 +70,7 @@ def dump(
     quiet: bool,
     **tls: Any,
 ) -> int:
-    r"""Dump every image that SERVER shows into ARCHIVE.
+    """Dump every image that SERVER shows into ARCHIVE.
 
     A dump that was interrupted goes on when the same command is run again. Images without data, and those that
     could not be read, are recorded with the reason; for the latter the exit code is 1.
@@ -77,7 +78,7 @@ def dump(
     \b
     glancearchive dump mycloud region.gla
     glancearchive dump https://glance.example.org:9292 region.gla --cacert ca.pem
-    """
+    """  # noqa: D301  # click wants the backspace itself
     from glancearchive.endpoints.glance_source import GlanceSource
     from glancearchive.operations.dump import dump as run
 
@@ -100,7 +101,7 @@ def dump(
         "root_digest": result.root_digest.hex(),
         "complete_before": result.complete_before,
     }
-    if result.complete_before:
+    if result.complete_before and not outcomes:
         if as_json:
             emit_json(document | {"ok": True, "images": []})
         return 0
@@ -135,12 +136,13 @@ def load(
     from glancearchive.operations.transfer import transfer
 
     with glancearchive.open(archive) as opened, ProgressLine("loaded", quiet=quiet or as_json) as progress:
-        code = tell_faults(opened)
+        tell_faults(opened)
         target = GlanceTarget(_connect(server, region, interface, tls), update_metadata=update_metadata)
         arriving = transfer(ArchiveSource(opened), target, progress=progress, jobs=jobs)
         outcomes = list(_told(arriving, progress, quiet or as_json))
-    document = {"archive": str(archive), "server": target.label}
-    return max(code, _conclude(document, outcomes, as_json, f" into {target.label}"))
+        faults = [str(fault) for fault in opened.faults]
+    document = {"archive": str(archive), "server": target.label, "faults": faults}
+    return _conclude(document, outcomes, as_json, f" into {target.label}", sound=not faults)
 
 
 def _told(outcomes: Iterator[Outcome], progress: ProgressLine, quiet: bool) -> Iterator[Outcome]:
@@ -158,9 +160,11 @@ def _told(outcomes: Iterator[Outcome], progress: ProgressLine, quiet: bool) -> I
         yield outcome
 
 
-def _conclude(document: dict[str, Any], outcomes: list[Outcome], as_json: bool, where: str) -> int:
-    """Render the result; the exit code."""
-    clean = all(outcome.clean for outcome in outcomes)
+def _conclude(
+    document: dict[str, Any], outcomes: list[Outcome], as_json: bool, where: str, *, sound: bool = True
+) -> int:
+    """Render the result; the exit code. `sound` says that nothing was wrong besides."""
+    ok = sound and bool(outcomes) and all(outcome.clean for outcome in outcomes)
     if as_json:
         images = [
             {
@@ -175,11 +179,12 @@ def _conclude(document: dict[str, Any], outcomes: list[Outcome], as_json: bool, 
             }
             for outcome in outcomes
         ]
-        emit_json(document | {"ok": clean and bool(outcomes), "images": images})
+        emit_json(document | {"ok": ok, "images": images})
     else:
-        counts = [f"{sum(one.action is action for one in outcomes)} {action}" for action in Action]
+        counts = Counter(outcome.action for outcome in outcomes)
+        what = ", ".join(f"{counts[action]} {action}" for action in Action if counts[action]) or "nothing"
         total = size_text(sum(outcome.size for outcome in outcomes))
-        click.echo(f"{len(outcomes)} images: {', '.join(one for one in counts if one[:2] != '0 ')}; {total}{where}")
+        click.echo(f"{len(outcomes)} images: {what}; {total}{where}")
     if not outcomes:
         note("glancearchive: there was no image to copy")
-    return 0 if clean and outcomes else 1
+    return 0 if ok else 1

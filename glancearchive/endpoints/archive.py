@@ -28,6 +28,7 @@ log = logging.getLogger("glancearchive")
 # They may hold credentials of the store (SPEC annex A).
 _NEVER_ARCHIVED = ("locations", "direct_url")
 _STRONGEST = "sha512"
+_NO_DIGEST = "the source states no digest to compare with"
 
 
 class ArchiveSource:
@@ -47,8 +48,7 @@ class ArchiveSource:
     @staticmethod
     def _absent(image: ArchivedImage) -> str:
         """Why the image has no data anywhere; "" when it has some, be they here or not."""
-        had_data = image.metadata.get("status") in ("active", "deactivated") and image.metadata.get("size")
-        return image.reason if image.status == NO_DATA and not had_data else ""
+        return image.reason if image.status == NO_DATA and not Image(image.metadata).has_data else ""
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """As `Source.read`. Every byte was checked against the digest of its frame before it comes."""
@@ -107,6 +107,8 @@ class ArchiveTarget:
         if image.absent or not _same_data(image, entry):
             return None
         outcome = Outcome(image.id, image.name, Action.PRESENT, "", end.size or 0, end.verified)
+        if not end.verified:
+            outcome.reason = _NO_DIGEST
         if not same_record:
             try:
                 writer = self._writer.begin(image.id, archivable(image), image.members)
@@ -157,7 +159,7 @@ class ArchiveTarget:
         outcome.size = writer.size
         outcome.verified = stated[0].algorithm if stated else ""
         if not stated:
-            outcome.reason = "the source states no digest to compare with"
+            outcome.reason = _NO_DIGEST
         writer.finish(found, outcome.verified)
         return True
 

@@ -58,6 +58,11 @@ class BlockIndex:
             places = (places[going_on] + _ONE) & mask
         return numbers
 
+    def forget(self, begin: int, end: int) -> None:
+        """Find the blocks numbered `begin` to `end`, exclusive, no more. Their numbers stay taken."""
+        # No digest is all zero but by an accident that nobody will see: the slots may stay, they match nothing now.
+        self._digests[begin - self.first : end - self.first] = 0
+
     def extend(self, new: Digests) -> int:
         """Add blocks with these digests, best all absent and different; returns the first's number."""
         begin, end = self._count, self._count + len(new)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,27 @@ from glancearchive.format.packer import FramePacker
 class BlockStore:
     """Hands new blocks to `packer`. `known` are the digests of the blocks stored so far, from number `first` on.
 
-    Not safe in several threads.
+    Before a block that an earlier run stored is used again, `check` is asked, once for each frame, whether the
+    frame that holds it is still whole: given a block number, it returns the frame's first block, the block after its
+    last, and the answer. Not safe in several threads.
     """
 
-    def __init__(self, packer: FramePacker, block_size: int, first: int, known: Iterable[Digests]) -> None:
+    def __init__(
+        self,
+        packer: FramePacker,
+        block_size: int,
+        first: int,
+        known: Iterable[Digests],
+        check: Callable[[int], tuple[int, int, bool]],
+    ) -> None:
         self._packer = packer
+        self._check = check
         self._block_size = block_size
         self._index = BlockIndex(first)
         for digests in known:
             # A block may stand in an archive twice; the index then finds one of them.
             self._index.extend(digests)
+        self._unchecked = np.ones(len(self._index), dtype=np.bool_)  # blocks of earlier runs
 
     def digests(self, begin: int, end: int) -> Digests:
         """Digests of the blocks numbered `begin` to `end`, exclusive."""
@@ -38,6 +49,12 @@ class BlockStore:
         What is new is stored, for image number `image`.
         """
         numbers = self._index.find(digests)
+        while len(unchecked := self._not_checked(numbers)):
+            begin, end, whole = self._check(unchecked[0])
+            self._unchecked[begin - self._index.first : end - self._index.first] = False
+            if not whole:
+                self._index.forget(begin, end)
+                numbers = self._index.find(digests)
         absent = np.flatnonzero(numbers == ABSENT)
         if len(absent):
             joined = digests[absent].tobytes()
@@ -50,6 +67,13 @@ class BlockStore:
             for begin, end in _runs(places[absent[firsts]]):
                 self._packer.add(view[begin * self._block_size : end * self._block_size], image)
         return numbers
+
+    def _not_checked(self, numbers: npt.NDArray[np.int64]) -> list[int]:
+        if not len(self._unchecked):
+            return []
+        earlier = numbers[(numbers != ABSENT) & (numbers < self._index.first + len(self._unchecked))]
+        found: list[int] = earlier[self._unchecked[earlier - self._index.first]].tolist()
+        return found
 
 
 def _runs(places: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -35,9 +35,10 @@ class FrameCache:
         self._frames: OrderedDict[int, tuple[Future[bytes], int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+        self._closed = False
 
     def get(self, frame: Frame) -> Future[bytes]:
-        """The frame's raw payload, sooner or later."""
+        """The frame's raw payload, sooner or later. Raises ValueError after `close`."""
         with self._lock:
             known = self._frames.get(frame.number)
             if known is not None:
@@ -45,6 +46,8 @@ class FrameCache:
                 return known[0]
             while self._frames and self._size + frame.raw_size > self._limit:
                 self._size -= self._frames.popitem(last=False)[1][1]
+            if self._closed:
+                raise ValueError("the archive is closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "frames")
             future = self._pool.submit(self._load, frame)
@@ -54,6 +57,7 @@ class FrameCache:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._pool is not None:
                 self._pool.shutdown(cancel_futures=True)
             self._frames.clear()

@@ -134,7 +134,7 @@ class ImageWriter:
         self.rows.append([start, count])
 
     def describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
-        """With the lock held, describe the next `total` blocks: those at `places` are the stored blocks `numbers`, the others zeros."""
+        """With the lock held, describe `total` blocks: those at `places` are stored as `numbers`, the others zeros."""
         at = 0
         breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
         for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):

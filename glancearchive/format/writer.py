@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import ExistsError, LocalError
+from glancearchive.errors import ExistsError, FormatError, LocalError
 from glancearchive.format.blockstore import BlockStore
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
@@ -41,6 +42,8 @@ from glancearchive.format.schema import (
 from glancearchive.format.state import create_volume, reopen_volume, stored_bytes
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import part_of
+
+log = logging.getLogger("glancearchive")
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
@@ -84,7 +87,10 @@ class ArchiveWriter:
         level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
         self._packer = FramePacker(self._file, LEVELS[level], self.header.block_size, threads, self._frame_written)
-        self._blocks = BlockStore(self._packer, self.header.block_size, state.header.first_block, state.digests)
+        first_block = state.header.first_block
+        self._blocks = BlockStore(
+            self._packer, self.header.block_size, first_block, state.digests, self._check_frame_of
+        )
         self._state = state
         self._live: dict[int, ImageWriter] = {}  # images that checkpoints have not said everything about
         self._frames: list[RecordHeader] = []  # written since the last checkpoint
@@ -124,11 +130,25 @@ class ArchiveWriter:
             self._live[entry.number] = image
         return image
 
-    def _read_back(self, frame: Frame) -> bytes:
+    def _check_frame_of(self, block: int) -> tuple[int, int, bool]:
+        """Whether the frame that an earlier run put `block` into is whole as stored; see `BlockStore`."""
+        frame = self._state.catalog.frames.find(block)
+        assert frame is not None  # the digests came with the frames
+        try:
+            self._opened().read_payload(frame.header(self._state.archive_id))
+        except FormatError as error:
+            log.warning("%s; its blocks are stored again where they are needed", error)
+            return frame.first_block, frame.first_block + frame.blocks, False
+        return frame.first_block, frame.first_block + frame.blocks, True
+
+    def _opened(self) -> Volume:
         with self._lock:
             if self._volume is None:
                 self._volume = Volume(self.part_path)
-        return self._volume.read_raw(frame.header(self._state.archive_id))
+            return self._volume
+
+    def _read_back(self, frame: Frame) -> bytes:
+        return self._opened().read_raw(frame.header(self._state.archive_id))
 
     def begin(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from glancearchive.endpoints.archive import ArchiveTarget
 from glancearchive.errors import FormatError, LocalError
-from glancearchive.format.reader import Archive
+from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.schema import COMPLETE, NO_DATA
 from glancearchive.format.volumes import part_of
 from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Buffer, Image, Outcome, Progress, Source
+from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
 from glancearchive.operations.transfer import Stop, transfer
 
 log = logging.getLogger("glancearchive")
@@ -102,11 +103,22 @@ def dump(
     return result
 
 
+def _finding(image: ArchivedImage) -> Outcome | None:
+    """What the run that finished the archive had to say of `image`, if that is to be looked at."""
+    if image.status == NO_DATA and Image(image.metadata).has_data:
+        return Outcome(image.id, image.name, Action.REFUSED, image.reason)
+    if image.status not in (COMPLETE, NO_DATA):
+        return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
+    return None
+
+
 def _finished_before(source: Source, path: Path) -> Dump:
     try:
         with Archive([path]) as archive:
             if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
-                return Dump(iter(()), archive.volumes[1].size, archive.root_digest, complete_before=True)
+                findings = list(filter(None, map(_finding, archive)))
+                size = sum(volume.size for volume in archive.volumes.values())
+                return Dump(iter(findings), size, archive.root_digest, complete_before=True)
             origin = archive.header.source
     except FormatError:
         raise LocalError(f"{path}: exists already, and is no archive") from None

@@ -80,33 +80,49 @@ def extract_to_stream(image: ArchivedImage, stream: BinaryIO, progress: Callable
     return image.size
 
 
-def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callable[[int], None]) -> int:
+def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callable[[int], None]) -> tuple[int, bool]:
     """Write ``ID`` (the metadata as JSON) and, when there are data, ``ID.img``: the layout of glance-replicator.
 
-    Returns the bytes of image data. Raises as `extract_to_file`.
+    Returns the bytes of image data, and whether anything was written: what an earlier run wrote is left alone when
+    it is the same. Raises as `extract_to_file`, ExistsError when it is something else.
     """
-    metadata = directory / image.id
-    if metadata.exists() or metadata.is_symlink():
-        raise ExistsError(f"{metadata}: exists already")
-    size = 0
-    if image.size is not None:
-        size = extract_to_file(image, directory / f"{image.id}.img", progress)
     document = dict(image.metadata)
     if image.members:
         document["members"] = [dict(member) for member in image.members]
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+    metadata = directory / image.id
+    described = _contains(metadata, text)
+    if not described and (metadata.exists() or metadata.is_symlink()):
+        raise ExistsError(f"{metadata}: exists already")
+    size, fresh = 0, False
+    if image.size is not None:
+        data = directory / f"{image.id}.img"
+        if is_same(image, data):
+            size = image.size
+        else:
+            size, fresh = extract_to_file(image, data, progress), True
+    if described:
+        return size, fresh
+    temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{image.id}.", suffix=".part", dir=directory)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1, sort_keys=True, ensure_ascii=False)
-            temporary.chmod(0o666 & ~_umask())
-            _give_name(temporary, metadata)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, suffix=".part", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(text)
+        temporary.chmod(0o666 & ~_umask())
+        _give_name(temporary, metadata)
     except OSError as error:
         raise LocalError(f"{metadata}: cannot be written: {error.strerror}") from None
-    return size
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return size, True
+
+
+def _contains(path: Path, text: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def is_same(image: ArchivedImage, path: Path) -> bool:

@@ -48,10 +48,10 @@ def test_a_connection_cut_at_a_byte(at: int, zygote: Zygote, region: Region, tmp
         done = zygote.run("dump", wire.url, tmp_path / "whole.gla", "--jobs", "1")
         assert done.code == 0
         undisturbed, wire.received = wire.received, 0
-        wire.cuts = [at + 300] * 12
+        wire.cuts = [at + 300] * (4 if at < MIB else 12)
         said = dump(zygote, wire.url, tmp_path / "a.gla", region)
         again = wire.received - undisturbed
-    cuts = said.count("attempt 2 of")
+    cuts = len(re.findall(r"attempt \d of 7", said))
     print(f"{cuts} cuts after {at} bytes: {again} of {total} bytes came again, {again // max(cuts, 1)} for each cut")
     assert again <= cuts * 8 * MIB  # the file store serves ranges
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +27,7 @@ from typing import Any, Self
 
 from tests.command import Done, environ, finished
 
+_longest_pause = float("inf")
 _MOTHER = "from tests.faults.zygote import mother; mother()"
 
 
@@ -110,6 +113,10 @@ class Zygote:
 
 def mother() -> None:
     """Reads orders and forks. One thread only, so that a fork is safe."""
+    sleep = time.sleep
+    # Before the imports: the default of a parameter is what a function was when it was defined.
+    time.sleep = lambda seconds: sleep(min(seconds, _longest_pause))
+
     import glancearchive.endpoints.archive
     import glancearchive.endpoints.cloud
     import glancearchive.endpoints.glance_source
@@ -144,13 +151,19 @@ def _become(order: dict[str, Any]) -> None:
     sys.argv = ["glancearchive", *order["arguments"]]
 
 
-def _change(interval: float | None = None, frame: int | None = None, wait: float | None = None) -> None:
+def _change(
+    interval: float | None = None,
+    frame: int | None = None,
+    wait: float | None = None,
+    largest_file: int | None = None,
+) -> None:
     """`interval`: seconds between checkpoints; `frame`: bytes of a frame; `wait`: the longest pause between attempts.
+
+    `largest_file`: no file can be larger, as on a medium with such a limit.
 
     The defaults suit images of gigabytes; with smaller ones all that matters happens to small images too.
     """
-    import time
-
+    global _longest_pause
     import glancearchive.operations.dump as dump_module
     from glancearchive.format.compression import LEVELS
     from glancearchive.format.writer import ArchiveWriter
@@ -159,6 +172,8 @@ def _change(interval: float | None = None, frame: int | None = None, wait: float
         LEVELS["default"] = replace(LEVELS["default"], frame_size=frame)
     if interval is not None:
         dump_module.ArchiveWriter = partial(ArchiveWriter, interval=interval)  # type: ignore[misc, assignment]
+    if largest_file is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if wait is not None:
-        sleep = time.sleep
-        time.sleep = lambda seconds: sleep(min(seconds, wait))
+        _longest_pause = wait

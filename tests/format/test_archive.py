@@ -221,3 +221,45 @@ def test_an_unfinished_archive_says_so_and_gives_what_it_has(tmp_path: Path) -> 
         assert archive.find("done")[0].open().read() == b"done" * 5000
         with pytest.raises(ImageError, match="unfinished"):
             archive.find("half")[0].content()
+
+
+def test_damaged_blocks_are_not_used_again(tmp_path: Path) -> None:
+    """Going on with an archive whose frames were damaged meanwhile: what shares their blocks is stored anew."""
+    rng = random.Random(9)
+    first, second = rng.randbytes(300_000), rng.randbytes(300_000)
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    for image_id, data in (("a", first), ("b", second)):
+        add(writer, image_id, data)
+        writer.commit()
+    writer.close()
+    part = tmp_path / "a.gla.part"
+    with glancearchive.open(part) as archive:
+        frame = next(iter(archive.catalog.frames))
+    with part.open("r+b") as file:
+        file.seek(frame.offset + 5000)
+        byte = file.read(1)
+        file.seek(-1, io.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    add(writer, "again", first)
+    add(writer, "both", second[:100_000] + first)
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        report = glancearchive.verify(archive)
+        assert {state.id: state.status for state in report.images} == {
+            "a": "damaged",
+            "b": "valid",
+            "again": "valid",
+            "both": "valid",
+        }
+        assert archive.find("both")[0].open().read() == second[:100_000] + first
+        # The whole frame of b was used again, that of a was stored once more.
+        assert len(archive.catalog.frames) <= 4
+
+
+def test_reading_after_the_archive_was_closed(tmp_path: Path) -> None:
+    sample = tiny_archive(tmp_path)
+    with glancearchive.open(sample.path) as archive:
+        file = archive.find("one")[0].open()
+    with pytest.raises(ValueError, match="closed"):
+        file.read()

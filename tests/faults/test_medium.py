@@ -1,0 +1,211 @@
+"""Media that are full, too small, read-only, failing or gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import glancearchive
+from glancearchive.errors import LocalError
+from tests.cloud.glance import MIB, Glance
+from tests.command import contents
+from tests.faults.storage import Recorder, Step
+from tests.faults.subject import Images, assert_well, assert_whole, dump, several
+from tests.faults.world import Region, assert_archive, assert_loaded
+from tests.faults.zygote import Zygote
+
+STEPS = {"interval": 0.02, "frame": 1 << 18}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real ext4 of 16 MiB, mounted."""
+    formatter = shutil.which("mkfs.ext4", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if os.getuid() or not formatter or not shutil.which("mount"):
+        pytest.skip("needs root and mkfs.ext4")
+    image, directory = tmp_path / "disk.img", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(16 * MIB)
+    directory.mkdir()
+    subprocess.run([formatter, "-q", "-O", "^has_journal", "-m", "0", str(image)], check=True)
+    mount = subprocess.run(["mount", "-o", "loop", str(image), str(directory)], check=False, capture_output=True)
+    if mount.returncode:
+        pytest.skip(f"nothing can be mounted here: {mount.stderr.decode().strip()}")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 2000, 5 * MIB, 5 * MIB + 150_000, 8 * MIB, 9 * MIB])
+def test_a_full_disk(free: int, zygote: Zygote, region: Region, small_disk: Path) -> None:
+    """One line that says so; and once there is room, the same command finishes."""
+    path = small_disk / "a.gla"
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - free))
+    done = zygote.run("dump", region.glance.url, path, **STEPS)
+    assert (done.code, done.stdout) == (3, b"")
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not path.exists()
+    committed = (small_disk / "a.gla.part").stat().st_size if (small_disk / "a.gla.part").exists() else 0
+    filler.unlink()
+    again = zygote.run("dump", region.glance.url, path, **STEPS)
+    assert again.code == 0, again.stderr
+    assert_archive(path, region)
+    print(f"{free} bytes free: {committed} were written")
+
+
+@pytest.mark.parametrize("limit", [100, 300, MIB, 5 * MIB + 1])
+def test_a_medium_with_a_largest_file(limit: int, zygote: Zygote, region: Region, tmp_path: Path) -> None:
+    """As FAT has one: the last write is a short one."""
+    path = tmp_path / "a.gla"
+    done = zygote.run("dump", region.glance.url, path, largest_file=limit, **STEPS)
+    assert (done.code, done.stdout) == (3, b"")
+    assert "File too large" in done.stderr.splitlines()[-1]
+    again = zygote.run("dump", region.glance.url, path, **STEPS)
+    assert again.code == 0, again.stderr
+    assert_archive(path, region)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "number"), [(("write",), errno.ENOSPC), (("write",), errno.EIO), (("sync",), errno.EIO)]
+)
+def test_every_call_fails_once(kinds: tuple[str, ...], number: int, memory: Path) -> None:
+    """After it nothing more is written, though it could be: what the system dropped would be missing in the middle."""
+    recorder = Recorder()
+    with recorder.recording():
+        dump(memory / "a.gla", Images(several()))
+    places = [place for place, step in enumerate(recorder.steps) if step.kind in kinds]
+    for place in places:
+        (memory / "a.gla").unlink()
+        count = 0
+
+        def fail(step: Step, place: int = place) -> None:
+            nonlocal count
+            count += 1
+            if count == place + 1:
+                raise OSError(number, os.strerror(number))
+
+        failing = Recorder(fail)
+        with failing.recording(), pytest.raises(LocalError, match=os.strerror(number)):
+            dump(memory / "a.gla", Images(several()))
+        assert len(failing.steps) <= place  # and no step after it
+        assert_well(dump(memory / "a.gla", Images(several())))
+        assert_whole(memory / "a.gla", several())
+
+
+def test_a_medium_that_goes_away(zygote: Zygote, region: Region, small_disk: Path) -> None:
+    """The blocks below a mounted file system are gone: no traceback, no archive under its final name."""
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(4 * MIB))  # so that the archive lies further behind
+    subprocess.run(["sync", "-f", str(filler)], check=True)
+    child = zygote.start("dump", region.glance.url, small_disk / "a.gla", **STEPS)
+    part = small_disk / "a.gla.part"
+    while not part.exists():
+        assert child.alive()
+    os.truncate(small_disk.parent / "disk.img", 2 * MIB)
+    done = child.wait()
+    assert done is not None
+    assert (done.code, done.stdout) == (3, b"")
+    assert "Input/output error" in done.stderr.splitlines()[-1] or "No space left" in done.stderr.splitlines()[-1]
+    assert not (small_disk / "a.gla").exists()
+    os.truncate(small_disk.parent / "disk.img", 16 * MIB)
+
+
+def test_readers_of_a_read_only_medium(
+    zygote: Zygote, region: Region, archive: Path, target: Glance, small_disk: Path
+) -> None:
+    path = small_disk / "region.gla"
+    shutil.copy(archive, path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    before = contents(small_disk)
+    assert zygote.run("verify", path, "--glance-hash").code == 0
+    assert zygote.run("list", path, "--json").code == 0
+    assert zygote.run("extract", path, "-o", f"{small_disk.parent / 'out'}/").code == 0
+    assert zygote.run("load", target.url, path).code == 0
+    assert_loaded(target, region)
+    for name in ("region.gla", "other.gla"):
+        done = zygote.run("dump", region.glance.url, small_disk / name, "--append")
+        assert done.code == 3
+        assert "Read-only file system" in done.error
+    assert contents(small_disk) == before
+
+
+# A medium with a bad spot, by FUSE.
+
+_BAD_DISK = """
+import errno, os, sys
+import mfusepy
+
+source, mountpoint, begin, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+
+class Bad(mfusepy.Operations):
+    use_ns = True
+    def getattr(self, path, fh=None):
+        found = os.lstat(source + path)
+        return {key: getattr(found, key) for key in ("st_mode", "st_nlink", "st_size", "st_uid", "st_gid")}
+    def readdir(self, path, fh):
+        return [".", "..", *os.listdir(source + path)]
+    def open(self, path, flags):
+        return os.open(source + path, os.O_RDONLY)
+    def read(self, path, size, offset, fh):
+        if offset < end and offset + size > begin:
+            raise mfusepy.FuseOSError(errno.EIO)
+        return os.pread(fh, size, offset)
+    def release(self, path, fh):
+        os.close(fh)
+
+mfusepy.FUSE(Bad(), mountpoint, foreground=True, ro=True, max_read=4096)
+"""
+
+
+@contextmanager
+def bad_disk(source: Path, mountpoint: Path, begin: int, end: int) -> Iterator[None]:
+    """The files of `source` once more, of which bytes `begin` to `end` cannot be read."""
+    pytest.importorskip("mfusepy", exc_type=ImportError)
+    mountpoint.mkdir()
+    program = [sys.executable, "-c", _BAD_DISK, str(source), str(mountpoint), str(begin), str(end)]
+    with subprocess.Popen(program, stderr=subprocess.PIPE) as process:
+        try:
+            for _ in range(600):
+                if os.path.ismount(mountpoint) or process.poll() is not None:
+                    break
+                time.sleep(0.01)
+            if not os.path.ismount(mountpoint):
+                pytest.skip("FUSE is not to be had here")
+            yield
+        finally:
+            subprocess.run(["umount", str(mountpoint)], check=False)
+            process.terminate()
+
+
+@pytest.mark.parametrize("where", [0.0, 0.3, 0.7, 1.0])
+def test_a_bad_sector(where: float, zygote: Zygote, archive: Path, tmp_path: Path) -> None:
+    """The spot and the images that it costs are named; all others are to be had."""
+    size = archive.stat().st_size
+    begin = min(int(size * where), size - 4096) // 4096 * 4096
+    with glancearchive.open(archive) as opened:
+        names = {image.id for image in opened}
+    with bad_disk(archive.parent, tmp_path / "bad", begin, begin + 4096):
+        path = tmp_path / "bad" / archive.name
+        done = zygote.run("verify", path, "--json")
+        assert done.code in (1, 3), done.stderr
+        assert done.code == 1
+        damage = done.json["damage"]
+        assert damage
+        lost = {image_id for one in damage for image_id in one["images"]}
+        print(f"bad sector at {begin}: {[one['layer'] for one in damage]}, costs {len(lost)} images of {len(names)}")
+        extracted = zygote.run("extract", path, "-o", f"{tmp_path / 'out'}/")
+    assert extracted.code == 1
+    got = {file.stem for file in (tmp_path / "out").glob("*.img")}
+    assert got >= names - lost
+
+
