@@ -25,7 +25,7 @@ SECTOR = 512
 
 @dataclass(frozen=True)
 class Step:
-    """One call: ``create``, ``write`` (`data` at `at`), ``truncate`` (to `at`), ``sync``, ``rename``, ``sync-names``."""
+    """One call: create, write (`data` at `at`), truncate (to `at`), sync, rename, or sync-names (of the directory)."""
 
     kind: str
     at: int = 0

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import glancearchive
 from glancearchive.errors import FormatError, LocalError
+from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from tests.faults import subject
 from tests.faults.storage import Disk, Recorder, Step, after_kill, after_power_cut
-from tests.faults.subject import Images, assert_well, assert_whole, dump
+from tests.faults.subject import BLOCK, Images, assert_well, assert_whole, dump
 
 NAME = "a.gla"
 PART = "a.gla.part"
@@ -46,37 +48,31 @@ def assert_resumes(disk: Disk, place: Path, data: dict[str, bytes | None], *, ap
 
 
 def test_a_kill_at_every_step(steps: list[Step], memory: Path) -> None:
+    """And what a checkpoint has is not read again: with every step there is less left to read."""
     assert sum(step.kind == "sync" for step in steps) > 20  # else this would test little
+    left = sum(len(data) for data in subject.several().values() if data)
+    interval = 0
     for count in range(len(steps) + 1):
-        assert_resumes(after_kill({}, steps[:count]), memory, subject.several())
+        given = sum(assert_resumes(after_kill({}, steps[:count]), memory, subject.several()).given.values())
+        assert given <= left
+        left, interval = given, max(interval, left - given)
+    assert left == 0
+    # Three frames are under way between two checkpoints, and here one image has as much in duplicates and zeros.
+    assert interval <= 2 * 3 * 2 * BLOCK + 6 * BLOCK + 8 * BLOCK
 
 
-@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("part", [0.5])
 def test_a_kill_in_the_middle_of_every_write(steps: list[Step], memory: Path, part: float) -> None:
     for count, step in enumerate(steps):
         if step.kind == "write":
             assert_resumes(after_kill({}, steps[: count + 1], part), memory, subject.several())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_power_cut_at_every_step(steps: list[Step], memory: Path, seed: int) -> None:
     for count in range(len(steps) + 1):
         rng = random.Random(f"{seed} {count}")
         assert_resumes(after_power_cut({}, steps[:count], rng), memory, subject.several())
-
-
-def test_a_resumed_dump_reads_again_only_what_no_checkpoint_had(steps: list[Step], memory: Path) -> None:
-    """At most what two frames hold and what stands between two checkpoints, here a piece of the source."""
-    total = {image_id: len(data) for image_id, data in subject.several().items() if data}
-    committed = 0
-    for count in range(len(steps) + 1):
-        given = assert_resumes(after_kill({}, steps[:count]), memory, subject.several()).given
-        left = sum(given.values())
-        assert all(given.get(image_id, 0) <= size for image_id, size in total.items())
-        assert left <= sum(total.values()) - committed
-        if count < len(steps) and steps[count].kind == "sync":
-            committed = max(committed, sum(total.values()) - left)
-    assert left == 0
 
 
 def test_a_dump_that_fails_at_every_step_in_turn(memory: Path) -> None:
@@ -110,55 +106,76 @@ def test_a_kill_at_every_step_of_adding_to_a_finished_archive(memory: Path) -> N
     before = {NAME: (memory / NAME).read_bytes()}
     steps = record(memory, new, append=True)
     for count in range(len(steps) + 1):
-        for disk in (
-            after_kill(before, steps[:count]),
-            after_power_cut(before, steps[:count], random.Random(f"append {count}")),
-        ):
-            (content,) = disk.files.values()
-            assert content.startswith(before[NAME])  # the finished archive is whole below what was added
-            source = assert_resumes(disk, memory, new, append=True)
-            assert not source.given.keys() & old.keys()
+        if count % 2:
+            disk = after_kill(before, steps[:count])
+        else:
+            disk = after_power_cut(before, steps[:count], random.Random(f"append {count}"))
+        (content,) = disk.files.values()
+        assert content.startswith(before[NAME])  # the finished archive is whole below what was added
+        source = assert_resumes(disk, memory, new, append=True)
+        assert not source.given.keys() & old.keys()
 
 
-def test_a_cut_at_every_byte(memory: Path) -> None:
+def test_a_cut_at_many_bytes(memory: Path) -> None:
     steps = record(memory, subject.few())
     whole = next(iter(after_kill({}, steps[:-2]).files.values()))
     assert len(whole) < 8192
-    # In steps that miss no offset over four runs, as the soak does; every byte where records begin.
+    # All take a minute, which is for the soak; the beginning of the file and the headers are the odd places.
+    headers = [step.at for step in steps if len(step.data) == HEADER_SIZE]
     for size in range(len(whole) + 1):
-        if size % 4 == 0 or size < 600:
+        if size % 32 == 0 or size < 16 or any(-2 <= size - at <= 2 or size - at == HEADER_SIZE for at in headers):
             assert_resumes(Disk({PART: whole[:size]}), memory, subject.few())
 
 
 # Damage is not an interruption.
 
 
-def checkpoints(steps: list[Step]) -> list[int]:
-    """How large the volume was at each sync."""
-    sizes, size = [], 0
-    for step in steps:
-        if step.kind == "write":
-            size = step.at + len(step.data)
-        elif step.kind == "sync":
-            sizes.append(size)
-    return sizes
-
-
-def test_damage_before_the_last_checkpoint_loses_nothing_that_was_committed(memory: Path) -> None:
-    """A flipped byte in the middle: either the dump goes on with all that was committed, or it refuses to cut."""
-    steps = record(memory, subject.few())
-    unfinished = next(iter(after_kill({}, steps[:-8]).files.values()))
-    outcomes = {"whole": 0, "refused": 0}
-    for at in range(0, checkpoints(steps[:-8])[-1], 7):
+def test_damage_in_what_was_committed_is_never_cut_off(memory: Path) -> None:
+    """A flipped byte: the dump goes on with all that was committed, or it refuses and leaves the volume alone."""
+    steps = record(memory, subject.several())
+    syncs = [count for count, step in enumerate(steps) if step.kind == "sync"]
+    unfinished = next(iter(after_kill({}, steps[: syncs[-2]]).files.values()))
+    (memory / NAME).unlink()
+    (memory / PART).write_bytes(unfinished)
+    with glancearchive.open(memory / PART) as archive:
+        assert {image.id for image in archive} == subject.several().keys()
+    said: list[str] = []
+    records = [step.at for step in steps if len(step.data) == HEADER_SIZE and step.at < len(unfinished)]
+    for at in [place for begin in records for place in (begin + 9, begin + 60, begin + HEADER_SIZE + 20)]:
         damaged = bytearray(unfinished)
         damaged[at] ^= 0x40
-        disk = Disk({PART: damaged})
-        disk.put(memory)
+        Disk({PART: damaged}).put(memory)
+        source = Images(subject.several())
         try:
-            dump(memory / NAME, Images(subject.few()))
-        except FormatError:
-            outcomes["refused"] += 1
+            dump(memory / NAME, source)
+        except FormatError as error:
             assert (memory / PART).read_bytes() == damaged
+            said.append(str(error))
         else:
-            outcomes["whole"] += 1
-    assert outcomes["refused"]
+            # In a frame, which resuming does not read, or in the very last checkpoint, which counts as torn.
+            assert (memory / NAME).exists()
+            with glancearchive.open(memory / NAME) as archive:
+                assert {image.id for image in archive} == subject.several().keys()
+                damage = glancearchive.verify(archive).damage
+                assert all(one.fault.layer == "frame" for one in damage)
+                assert damage or at > records[-2] or source.given
+    assert len(said) > len(records) / 2
+    assert sum("what follows it was committed" in one for one in said) >= len(said) - 3  # but for the header record
+
+
+def test_nothing_is_added_to_a_damaged_archive(memory: Path) -> None:
+    """Its catalog still tells all; going on from the last good checkpoint would cut the rest off."""
+    old = {key: data for key, data in subject.several().items() if key in ("first", "queued", "shares")}
+    steps = record(memory, old)
+    whole = (memory / NAME).read_bytes()
+    headers = [RecordHeader.unpack(step.data) for step in steps if len(step.data) == HEADER_SIZE]
+    checkpoints = [header.offset for header in headers if header.type == RecordType.CHECKPOINT]
+    assert len(checkpoints) > 5
+    for at in checkpoints:
+        damaged = bytearray(whole)
+        damaged[at + HEADER_SIZE + 20] ^= 0x40
+        Disk({NAME: damaged}).put(memory)
+        with pytest.raises(FormatError):
+            dump(memory / NAME, Images(subject.several()), append=True)
+        assert [path.name for path in memory.iterdir()] == [NAME]
+        assert (memory / NAME).read_bytes() == damaged

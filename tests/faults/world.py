@@ -100,9 +100,15 @@ def reset(glance: Glance) -> None:
         if not any(image["status"] in ("saving", "importing") for image in glance.client().images().values()):
             break
         time.sleep(0.05)
-    with closing(sqlite3.connect(glance.database, timeout=60)) as database, database:
-        for table in ("image_locations", "image_properties", "image_tags", "image_members", "images"):
-            database.execute(f"DELETE FROM {table}")
-    for path in glance.store.iterdir():
-        path.unlink()
+    forget(glance)
     assert glance.client().images() == {}
+
+
+def forget(glance: Glance, image_id: str = "%") -> None:
+    """Purge one image, or all, from the database and the store."""
+    with closing(sqlite3.connect(glance.database, timeout=60)) as database, database:
+        for table in ("image_locations", "image_properties", "image_tags", "image_members"):
+            database.execute(f"DELETE FROM {table} WHERE image_id LIKE ?", (image_id,))
+        database.execute("DELETE FROM images WHERE id LIKE ?", (image_id,))
+    for path in glance.store.glob(image_id.replace("%", "*")):
+        path.unlink()

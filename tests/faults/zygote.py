@@ -117,11 +117,6 @@ def mother() -> None:
     # Before the imports: the default of a parameter is what a function was when it was defined.
     time.sleep = lambda seconds: sleep(min(seconds, _longest_pause))
 
-    import glancearchive.endpoints.archive
-    import glancearchive.endpoints.cloud
-    import glancearchive.endpoints.glance_source
-    import glancearchive.endpoints.glance_target
-    import glancearchive.operations.dump
     from glancearchive.cli import main
 
     for line in sys.stdin:
