@@ -65,6 +65,7 @@ class FormatError(GlanceArchiveError):
         self.volume = volume
         self.begin = begin
         self.end = end
+        self.unreadable = False  # whether the medium gave no bytes at all: another attempt may
 
     def __str__(self) -> str:
         if not self.volume:

@@ -27,14 +27,20 @@ class StreamHash:
 
     def __init__(self, algorithms: Iterable[str]) -> None:
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+        self._error: Exception | None = None
         self._queue: queue.Queue[Buffer | None] = queue.Queue(_QUEUED)
         self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while (data := self._queue.get()) is not None:
-            for each in self._hashes.values():
-                each.update(data)
+            if self._error is not None:
+                continue  # whoever feeds must not wait for ever
+            try:
+                for each in self._hashes.values():
+                    each.update(data)
+            except (ValueError, TypeError, BufferError) as error:  # no buffer, or one that was released
+                self._error = error
 
     def update(self, data: Buffer) -> None:
         """Take the next bytes; waits when hashing is far behind."""
@@ -46,8 +52,10 @@ class StreamHash:
             self.update(_ZEROS[: min(len(_ZEROS), count - at)])
 
     def hexdigests(self) -> dict[str, str]:
-        """Algorithm to lower-case hex, over all bytes taken. Ends the computation."""
+        """Algorithm to lower-case hex, over all bytes taken. Ends the computation; raises what went wrong in it."""
         self.close()
+        if self._error is not None:
+            raise self._error
         return {name: each.hexdigest() for name, each in self._hashes.items()}
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 
@@ -39,7 +40,12 @@ for command in (dump, load, verify, list_images, show, extract):
 
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
-    logging.basicConfig(stream=sys.stderr, format="glancearchive: %(message)s", level=logging.WARNING)
+    # A stream is None when the shell closed it.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LogFormatter("glancearchive: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -64,8 +70,7 @@ def main() -> None:
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "standard output"
         code = _fail(f"{where}: {error.strerror or error}", 3)
     try:
-        if sys.stdout is not None:  # it is None when the shell closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except OSError:
         # It was reported when it first failed. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,6 +80,13 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _LogFormatter(logging.Formatter):
+    """Log lines may quote servers and archives."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _fail(message: str, code: int) -> int:

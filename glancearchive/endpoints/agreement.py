@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from glancearchive.image import Digest, Image
+from glancearchive.streamhash import computable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def compare_data(here: Image, there: Image, compute: Callable[[str], str] | None
     strongest = next(iter(here.digests), None)
     if strongest is None:
         return Agreement()
-    if strongest.algorithm not in known and compute is not None and strongest.algorithm in hashlib.algorithms_available:
+    if strongest.algorithm not in known and compute is not None and computable(strongest.algorithm):
         expected = Digest(strongest.algorithm, compute(strongest.algorithm))
         if expected != strongest:
             return Agreement(difference=f"{strongest} instead of {expected}")

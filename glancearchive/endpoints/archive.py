@@ -43,7 +43,7 @@ class ArchiveSource:
         """All images. Those whose data exist but are not in the archive fail when they are read."""
         for image in self._archive.images:
             if image.id:
-                yield Image(dict(image.metadata), image.members, self._absent(image))
+                yield Image({**image.metadata, "id": image.id}, image.members, self._absent(image))
 
     @staticmethod
     def _absent(image: ArchivedImage) -> str:
@@ -56,9 +56,11 @@ class ArchiveSource:
         try:
             yield from found.content().chunks(offset)
         except FormatError as error:
-            if image.id not in error.message:
-                error.message = f"image {image}: {error.message}"
-            raise
+            if image.id in error.message:
+                raise
+            # Another one: the same fault may be raised for other images, in other threads.
+            message = f"image {image}: {error.message}"
+            raise type(error)(message, volume=error.volume, begin=error.begin, end=error.end) from None
 
 
 class ArchiveTarget:

@@ -85,6 +85,7 @@ class BlockIndex:
 
     def _insert(self, rows: npt.NDArray[np.int64]) -> None:
         mask = np.uint64(len(self._slots) - 1)
+        rows = rows[self._digests[rows].any(axis=1)]  # not those that were forgotten
         digests = self._digests[rows]
         places = digests[:, 0] & mask
         values = (digests[:, 1] >> _NUMBER_BITS << _NUMBER_BITS) | (rows.astype(np.uint64) + _ONE)

@@ -16,6 +16,7 @@ from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.schema import ZEROS, Extents
 
 CHUNK = 1 << 20
+_MOST_ZEROS = 256 << 20  # in one segment: whoever takes them may have to hash them, and wants to be able to stop
 _AHEAD = 4  # frames decompressed before they are asked for
 _NOUGHT = memoryview(bytes(CHUNK))
 
@@ -24,7 +25,7 @@ class FrameCache:
     """Decompressed frames, at most `limit` bytes of them, loaded by a few threads. Safe in several threads.
 
     `load` returns the checked raw payload of a frame or raises a FormatError,
-    which `get` hands on as often as the frame is asked for.
+    which `get` hands on; the next `get` tries again.
     """
 
     def __init__(self, load: Callable[[Frame], bytes], limit: int = 64 << 20, threads: int = 2) -> None:
@@ -41,9 +42,11 @@ class FrameCache:
         """The frame's raw payload, sooner or later. Raises ValueError after `close`."""
         with self._lock:
             known = self._frames.get(frame.number)
-            if known is not None:
+            if known is not None and not (known[0].done() and known[0].exception()):
                 self._frames.move_to_end(frame.number)
                 return known[0]
+            if known is not None:  # it failed; another attempt may not
+                self._size -= self._frames.pop(frame.number)[1]
             while self._frames and self._size + frame.raw_size > self._limit:
                 self._size -= self._frames.popitem(last=False)[1][1]
             if self._closed:
@@ -95,9 +98,9 @@ class Content:
             extent_end = int(self._ends[row]) * size
             inside = at - (extent_end - count * size)
             stop = min(extent_end, end)
-            if start == ZEROS:
-                yield at, stop - at, None, 0
-                at = stop
+            while start == ZEROS and at < stop:
+                yield at, min(stop - at, _MOST_ZEROS), None, 0
+                at += min(stop - at, _MOST_ZEROS)
             while at < stop:
                 block, within = start + inside // size, inside % size
                 frame = self._frames.find(block)
@@ -110,7 +113,7 @@ class Content:
             row += 1
 
     def segments(self, begin: int = 0, end: int | None = None) -> Iterator[Segment]:
-        """Bytes `begin` to `end` in order; a run of zeros is one segment whatever its length."""
+        """Bytes `begin` to `end` in order; zeros come in segments of up to 256 MiB."""
         waiting: deque[tuple[int, int, Future[bytes] | None, int]] = deque()
         ahead: deque[int] = deque()  # the distinct frames among those waiting
         for position, length, frame, offset in self._pieces(begin, self.size if end is None else end):

@@ -9,6 +9,11 @@ from typing import Any
 import msgpack
 
 MAX_DEPTH = 16
+MAX_VALUES = 1 << 20
+# Of the MessagePack specification: the bytes of a length by the first byte of str and bin; whole sizes of other values.
+_LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
+_SIZES = {0xCA: 5, 0xCB: 9, 0xCC: 2, 0xCD: 3, 0xCE: 5, 0xCF: 9, 0xD0: 2, 0xD1: 3, 0xD2: 5, 0xD3: 9}
+_SIZES |= {0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5}  # arrays and maps: what is in them follows
 
 
 def pack(value: Mapping[str, Any]) -> bytes:
@@ -23,6 +28,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     """The map that `data` encodes. Raises ValueError unless `data` is one map in canonical encoding."""
     try:
         # First a pass that builds nothing: msgpack allocates arrays by the count they claim.
+        _check_count(data)
         unpacker = msgpack.Unpacker(max_buffer_size=len(data) + 1)
         unpacker.feed(data)
         unpacker.skip()
@@ -34,6 +40,25 @@ def unpack(data: bytes) -> dict[str, Any]:
     if pack(value) != data:
         raise ValueError("not in canonical encoding")
     return value
+
+
+def _check_count(data: bytes) -> None:
+    """Raises ValueError for more than MAX_VALUES values: each takes far more memory than the byte it may stand in."""
+    if len(data) <= MAX_VALUES:
+        return
+    at = count = 0
+    while at < len(data):
+        count += 1
+        if count > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES} values")
+        first = data[at]
+        if 0xA0 <= first < 0xC0:  # a short str
+            at += 1 + (first & 31)
+        elif first in _LENGTHS:  # a str or bin with a length of its own
+            size = _LENGTHS[first]
+            at += 1 + size + int.from_bytes(data[at + 1 : at + 1 + size], "big")
+        else:
+            at += _SIZES.get(first, 1)
 
 
 def _refuse_extension(code: int, _data: bytes) -> None:

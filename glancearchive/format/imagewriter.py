@@ -15,8 +15,9 @@ from glancearchive.format.hashing import Digests, ImageDigest, block_digests
 from glancearchive.format.proof import digest_segment
 from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 
+_NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
+_NO_PLACES = np.empty(0, dtype=np.int64)
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
-_ZERO_STEP = bytes(_STEP)
 
 
 class ImageWriter:
@@ -78,12 +79,6 @@ class ImageWriter:
         """Take the next bytes. They are copied; the buffer may be used again afterwards."""
         view = memoryview(data).cast("B")
         self.size += len(view)
-        if not self._rest and len(view) == _STEP and data == _ZERO_STEP:
-            # Comparing bytes with bytes runs at the speed of memory, and ends at the first difference.
-            with self._lock:
-                self.append(ZEROS, _STEP // self._block_size)
-            self._digest.zeros(_STEP // self._block_size)
-            return
         if self._rest:
             missing = min(self._block_size - len(self._rest), len(view))
             self._rest += view[:missing]
@@ -100,9 +95,8 @@ class ImageWriter:
         """Whole blocks, at most _STEP bytes of them."""
         words = np.frombuffer(view, dtype=np.uint64).reshape(-1, self._block_size // 8)
         if not words.any():
-            with self._lock:
-                self.append(ZEROS, len(words))
             self._digest.zeros(len(words))
+            self._store(self, _NO_DIGESTS, view, _NO_PLACES)
             return
         # Most blocks with data show it in their first words; only the others are looked at whole.
         wanted: npt.NDArray[np.bool_] = np.asarray(words[:, :8].any(axis=1))
@@ -135,6 +129,9 @@ class ImageWriter:
 
     def describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
         """With the lock held, describe `total` blocks: those at `places` are stored as `numbers`, the others zeros."""
+        if not len(places):
+            self.append(ZEROS, total)
+            return
         at = 0
         breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
         for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
@@ -148,6 +145,8 @@ class ImageWriter:
 
     def finish(self, hashes: Mapping[str, str], verified: str) -> None:
         """All bytes were taken. `hashes` and `verified` as in SPEC section 6.3, ``end``."""
+        if verified and verified not in hashes:
+            raise ValueError(f"verified by {verified}, which is not among the hashes")
         size = self.size
         if self._rest:
             self._take(memoryview(bytes(self._rest.ljust(self._block_size, b"\0"))))
@@ -156,27 +155,20 @@ class ImageWriter:
         self._on_end(self)
 
     def give_up(self, reason: str, status: str = FAILED) -> None:
-        """The image is recorded as having no data, with `reason`."""
+        """The image is recorded as failed, or as having no data, with `reason`, which must say something."""
+        if not reason:
+            raise ValueError("no reason was given")
         with self._lock:
             self.rows.clear()
-            self.end = ImageEnd(status, reason)
+            # What has extents in a checkpoint cannot be said to have no data.
+            self.end = ImageEnd(FAILED if self.committed else status, reason)
         self._rest.clear()
         self._on_end(self)
 
-    def take_part(self, written_blocks: int) -> ImagePart | None:
-        """What a checkpoint can say of this image now: extents only of blocks below `written_blocks`. None: nothing."""
+    def take_part(self, limit: int) -> ImagePart | None:
+        """With the lock held, what a checkpoint has to say of this image, at most `limit` extents, or None."""
         part = ImagePart(self.number)
-        ready: list[list[int]] = []
-        for taken, (start, count) in enumerate(self.rows):
-            if start != ZEROS and start + count > written_blocks:
-                self.rows = self.rows[taken:]
-                if start < written_blocks:
-                    ready.append([start, written_blocks - start])
-                    self.rows[0] = [written_blocks, start + count - written_blocks]
-                break
-            ready.append([start, count])
-        else:
-            self.rows = []
+        ready, self.rows = self.rows[:limit], self.rows[limit:]
         if ready:
             part.position, part.extents = self.committed, _rows(ready)
             self.committed += int(part.extents[:, 1].sum())
@@ -185,6 +177,8 @@ class ImageWriter:
         if self.end is not None and not self.rows:
             # Only now is it known how much its last frames took.
             part.end = replace(self.end, stored=self.stored)
+            if self.end.size is not None and self.committed != -(-self.end.size // self._block_size):
+                raise AssertionError(f"image {self.number}: {self.committed} blocks for {self.end.size} bytes")
         return part if part.begin or part.end or part.extents is not None else None
 
 

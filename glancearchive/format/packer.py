@@ -27,7 +27,7 @@ class _Compressed:
 
 
 class FramePacker:
-    """Takes blocks in order, writes frames in order. Not safe in several threads.
+    """Takes blocks in order, writes frames in order. `taken` counts the archive's blocks. Not safe in several threads.
 
     `on_written` is told of each frame after it was written: its header, and for each
     image that brought blocks into it how many.
@@ -39,12 +39,14 @@ class FramePacker:
         level: Level,
         block_size: int,
         threads: int,
+        taken: int,
         on_written: Callable[[RecordHeader, dict[int, int]], None],
     ) -> None:
         self._file = file
         self._level = level
         self._block_size = block_size
         self._on_written = on_written
+        self.taken = taken  # blocks of the archive so far
         self._pool = ThreadPoolExecutor(threads, "compress")
         self._waiting: deque[tuple[Future[_Compressed], _OpenFrame]] = deque()
         self._most_waiting = threads + 1
@@ -53,6 +55,7 @@ class FramePacker:
 
     def add(self, blocks: memoryview, image: int) -> None:
         """Append whole blocks that image number `image` brought. May wait for frames to be written."""
+        self.taken += len(blocks) // self._block_size
         while blocks:
             if self._open is None:
                 self._open = _OpenFrame(self._spare.pop() if self._spare else bytearray(self._level.frame_size))
@@ -85,10 +88,9 @@ class FramePacker:
         self._spare.append(frame.data)
         self._on_written(header, frame.owners)
 
-    def drain(self, *, partial: bool) -> None:
-        """Write all frames that are full, and with `partial` also the one that is not."""
-        if partial:
-            self._close_frame()
+    def drain(self) -> None:
+        """Write all frames, also the one that is not full."""
+        self._close_frame()
         while self._waiting:
             self._write_next()
 

@@ -244,6 +244,9 @@ class Archive:
         scan = VolumeScan(self.volumes[number], self.archive_id, number, self.header, position)
         for step in scan:
             self._add_faults(step.faults)
+            for fault in step.faults:
+                if isinstance(fault, UnsupportedError):
+                    raise fault
             if isinstance(step.content, CatalogPart | Checkpoint):
                 self._apply(number, step.content)
         if not scan.ended:

@@ -18,6 +18,7 @@ from glancearchive.format.compression import LEVELS, compress
 from glancearchive.format.encoding import pack
 from glancearchive.format.hashing import digest
 from glancearchive.format.header import MAX_STRUCTURED_SIZE, RecordHeader, RecordType
+from glancearchive.format.structured import decode
 
 _STRUCTURED_LEVEL = LEVELS["default"]
 
@@ -32,11 +33,19 @@ class RecordFile:
     """
 
     def __init__(
-        self, path: Path, file: FileIO, volume: int, archive_id: bytes, offset: int, numbers: Mapping[RecordType, int]
+        self,
+        path: Path,
+        file: FileIO,
+        volume: int,
+        archive_id: bytes,
+        block_size: int,
+        offset: int,
+        numbers: Mapping[RecordType, int],
     ) -> None:
         self.path = path
         self.volume = volume
         self.archive_id = archive_id
+        self.block_size = block_size
         self.offset = offset
         self.numbers = dict(numbers)
         self._file = file
@@ -52,9 +61,7 @@ class RecordFile:
         header = RecordHeader(
             kind, self.volume, self.archive_id, self.numbers[kind], self.offset, len(stored), raw_size, payload_digest
         )
-        RecordHeader.unpack(
-            header.pack()
-        )  # what is written must be readable: the limits are checked by the reader's code
+        RecordHeader.unpack(header.pack())  # what is written must be readable, by the reader's own code
         self._write(header.pack())
         self._write(stored)
         self.numbers[kind] += 1
@@ -65,6 +72,7 @@ class RecordFile:
         raw = pack(value)
         if len(raw) > MAX_STRUCTURED_SIZE:
             raise ValueError(f"a {kind.name.lower()} record of {len(raw)} bytes, the limit is {MAX_STRUCTURED_SIZE}")
+        decode(kind, raw, self.block_size)
         stored = compress(raw, _STRUCTURED_LEVEL)
         return self.write_payload(kind, stored, len(raw), digest(stored))
 

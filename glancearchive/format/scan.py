@@ -255,8 +255,14 @@ class VolumeScan:
         self._frames = []
         assert self.header is not None
         self.position.blocks = run.first_block + int(run.rows["raw_size"].sum(dtype="u8")) // self.header.block_size
-        if self.position.images is not None:
-            self.position.images = max([self.position.images, *(part.number + 1 for part in content.images)])
+        for part in content.images:
+            known = self.position.images
+            if known is None:
+                break
+            if part.number > known:
+                message = f"image number {part.number}, the next one is {known}"
+                step.faults.append(self._fault(ChainError, header, message))
+            self.position.images = max(known, part.number + 1)
         self._learn(self._session, content.images, run, header, step)
 
     def _next_frame(self) -> int | None:
@@ -302,6 +308,8 @@ class VolumeScan:
         self._commit(header, content.previous, step)
         if self._frames:
             step.faults.append(self._fault(ChainError, header, "an end record after frames that no checkpoint commits"))
+        if self.end is not None and self.end.final and not content.final:
+            step.faults.append(self._fault(ChainError, header, "another volume follows a session that was the last"))
         if self.header is not None and content.header != self.header:
             step.faults.append(self._fault(ChainError, header, "repeats another header than the volume's"))
         if self._catalogs is not None and content.catalog != tuple(self._catalogs):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glancearchive.errors import FormatError
+from glancearchive.errors import FormatError, LocalError
 from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.frameindex import FrameIndex
@@ -79,6 +79,8 @@ def find_state(volume: Volume) -> State:
         header, content = step.header, step.content
         if fault is not None or step.faults or header is None:
             fault = fault or next(iter(step.faults), None)
+            if fault is not None and fault.unreadable:
+                raise LocalError(f"{fault}; going on would cut off what stands there, if it is there")
             if fault is not None and state is not None and _was_committed(step, state):
                 fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
                 fault.message += "take from it what can be read, and begin a new archive"
@@ -163,7 +165,7 @@ def _begin_volume(path: Path, opened: FileIO, source: str, level: str, block_siz
         frame_size=LEVELS[level].frame_size,
     )
     archive_id = secrets.token_bytes(16)
-    file = RecordFile(path, opened, 1, archive_id, 0, dict.fromkeys(RecordType, 0))
+    file = RecordFile(path, opened, 1, archive_id, block_size, 0, dict.fromkeys(RecordType, 0))
     record = file.write_structured(RecordType.HEADER, header.to_map())
     file.sync()
     sync_directory(path.parent)
@@ -186,7 +188,9 @@ def reopen_volume(path: Path, source: str, level: str, block_size: int) -> tuple
             state = find_state(volume)
         finally:
             volume.close()
-        return state, RecordFile(path, file, state.volume, state.archive_id, state.offset, state.numbers)
+        return state, RecordFile(
+            path, file, state.volume, state.archive_id, state.header.block_size, state.offset, state.numbers
+        )
     except BaseException:
         file.close()
         raise

@@ -24,20 +24,25 @@ def check_supported(header: ArchiveHeader, where: dict[str, object]) -> None:
         raise UnsupportedError(f"unknown compression {header.compression!r}", **where)  # type: ignore[arg-type]
 
 
+def decode(record_type: int, raw: bytes, block_size: int) -> Content:
+    """What the raw payload of a structured record says. Raises ValueError for what the specification does not allow."""
+    value = unpack(raw)
+    match record_type:
+        case RecordType.HEADER:
+            return ArchiveHeader.from_map(value)
+        case RecordType.CHECKPOINT:
+            return Checkpoint.from_map(value, block_size)
+        case RecordType.CATALOG:
+            return CatalogPart.from_map(value, block_size)
+        case RecordType.END:
+            return End.from_map(value)
+    raise AssertionError(f"record type {record_type} is not structured")
+
+
 def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Content:
     """The decoded payload of a structured record. Raises RecordError, or VolumeError when it is cut."""
     raw = volume.read_raw(header)
     try:
-        value = unpack(raw)
-        match header.type:
-            case RecordType.HEADER:
-                return ArchiveHeader.from_map(value)
-            case RecordType.CHECKPOINT:
-                return Checkpoint.from_map(value, block_size)
-            case RecordType.CATALOG:
-                return CatalogPart.from_map(value, block_size)
-            case RecordType.END:
-                return End.from_map(value)
+        return decode(header.type, raw, block_size)
     except ValueError as error:
         raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
-    raise AssertionError(f"record type {header.type} is not structured")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -16,7 +16,7 @@ from glancearchive.format.framecheck import FrameCheck
 from glancearchive.format.hashing import ImageDigest
 from glancearchive.format.reader import Archive, ArchivedImage
 from glancearchive.format.schema import COMPLETE, ZEROS, Extents
-from glancearchive.streamhash import computable
+from glancearchive.streamhash import StreamHash, computable
 
 _DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
 VALID, DAMAGED = "valid", "damaged"
@@ -75,9 +75,9 @@ def verify(
     check = FrameCheck(archive, depth >= Depth.FULL, progress, threads)
     check.run()
     report = Report(checked=check.checked)
-    known: dict[tuple[str, int, int, str], Damage] = {}
+    known: dict[tuple[str, int, int, str, str], Damage] = {}
     for fault in [*check.faults, *archive.faults]:
-        key = fault.volume, fault.begin, fault.end, fault.layer
+        key = fault.volume, fault.begin, fault.end, fault.layer, fault.message
         if key not in known:
             known[key] = Damage(fault)
             report.damage.append(known[key])
@@ -85,7 +85,7 @@ def verify(
     # What is described nowhere may have been described where a record is damaged or missing.
     causes = [damage for damage in report.damage if damage.fault.layer in _DESCRIBING]
     checker = _ImageCheck(archive, check, depth, progress)
-    with ThreadPoolExecutor(threads, "images") as pool:
+    with ThreadPoolExecutor(threads, "images") as pool, _stopping(checker):
         for image, found in zip(archive.images, pool.map(checker.check, archive.images), strict=True):
             missing, faults = found
             if missing and not causes:
@@ -103,6 +103,16 @@ def verify(
     return report
 
 
+@contextmanager
+def _stopping(checker: _ImageCheck) -> Iterator[None]:
+    """An interruption ends the checks that other threads are at."""
+    try:
+        yield
+    except BaseException:
+        checker.stopped = True
+        raise
+
+
 class _ImageCheck:
     """The layers ``image`` and ``glance``."""
 
@@ -111,6 +121,7 @@ class _ImageCheck:
         self._check = check
         self._depth = depth
         self._progress = progress
+        self.stopped = False  # another thread has asked for the end
         frames = archive.catalog.frames
         bad = [frame for frame in frames if frame.number in check.bad]
         self._bad = [(np.uint64(one.first_block), np.uint64(one.first_block + one.blocks), one.number) for one in bad]
@@ -152,16 +163,18 @@ class _ImageCheck:
 
     def _hash_faults(self, image: ArchivedImage) -> list[FormatError]:
         """Rebuild the image and compare the hashes that were recorded when it was archived."""
-        hashes = {name: hashlib.new(name) for name in image.hashes if computable(name)}
-        try:
-            for chunk in image.content().chunks():
-                for each in hashes.values():
-                    each.update(chunk)
-                self._progress(len(chunk))
-        except FormatError as error:  # the frame index leads elsewhere than the records themselves
-            return [error]
+        with StreamHash(filter(computable, image.hashes)) as hashes:
+            try:
+                for chunk in image.content().chunks():
+                    if self.stopped:
+                        return []
+                    hashes.update(chunk)
+                    self._progress(len(chunk))
+            except FormatError as error:  # the frame index leads elsewhere than the records themselves
+                return [error]
+            found = hashes.hexdigests()
         return [
-            GlanceHashError(f"image {image.id}: its {name} is {each.hexdigest()}, recorded is {image.hashes[name]}")
-            for name, each in hashes.items()
-            if each.hexdigest() != image.hashes[name]
+            GlanceHashError(f"image {image.id}: its {name} is {value}, recorded is {image.hashes[name]}")
+            for name, value in found.items()
+            if value != image.hashes[name]
         ]

@@ -72,7 +72,7 @@ class Volume:
         try:
             data = self.read_at(offset, HEADER_SIZE)
         except OSError as error:
-            raise HeaderError(f"the record header cannot be read: {error.strerror}", **where) from None  # type: ignore[arg-type]
+            raise self._unreadable(HeaderError, offset, offset + HEADER_SIZE, error) from None
         if len(data) < HEADER_SIZE:
             raise VolumeError("the volume is cut short in a record header", **where)  # type: ignore[arg-type]
         try:
@@ -92,11 +92,16 @@ class Volume:
         try:
             data = self.read_at(begin, header.stored_size)
         except OSError as error:
-            reason = error.strerror or errno.errorcode.get(error.errno or 0, "error")
-            raise kind(f"cannot be read: {reason}", volume=self.name, begin=begin, end=end) from None
+            raise self._unreadable(kind, begin, end, error) from None
         if digest(data) != header.payload_digest:
             raise kind("stored bytes do not match their digest", volume=self.name, begin=begin, end=end)
         return data
+
+    def _unreadable(self, kind: type[FormatError], begin: int, end: int, error: OSError) -> FormatError:
+        reason = error.strerror or errno.errorcode.get(error.errno or 0, "error")
+        fault = kind(f"cannot be read: {reason}", volume=self.name, begin=begin, end=end)
+        fault.unreadable = True
+        return fault
 
     def read_raw(self, header: RecordHeader) -> bytes:
         """The payload, checked and decompressed. Raises as `read_payload`."""

@@ -22,7 +22,7 @@ from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.consolidate import consolidate
 from glancearchive.format.content import Content, FrameCache, Segment
-from glancearchive.format.encoding import pack
+from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.hashing import Digests
 from glancearchive.format.header import RecordHeader, RecordType
@@ -31,13 +31,13 @@ from glancearchive.format.packer import FramePacker
 from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.schema import (
     FRAME_ROW,
-    IMAGE_ID,
     NO_DATA,
     CatalogRow,
     Checkpoint,
     End,
     FrameRun,
     ImageBegin,
+    ImagePart,
 )
 from glancearchive.format.state import create_volume, reopen_volume, stored_bytes
 from glancearchive.format.volume import Volume
@@ -48,7 +48,8 @@ log = logging.getLogger("glancearchive")
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
-_COMMIT_RECORD = 4 << 20  # about how large a checkpoint's payload may grow
+_RECORD = 4 << 20  # about how many bytes a checkpoint says of images
+_ROWS = 1 << 16  # extents of one image in one checkpoint
 
 
 class ArchiveWriter:
@@ -86,7 +87,9 @@ class ArchiveWriter:
         self.header = state.header
         level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
-        self._packer = FramePacker(self._file, LEVELS[level], self.header.block_size, threads, self._frame_written)
+        self._packer = FramePacker(
+            self._file, LEVELS[level], self.header.block_size, threads, state.blocks, self._frame_written
+        )
         first_block = state.header.first_block
         self._blocks = BlockStore(
             self._packer, self.header.block_size, first_block, state.digests, self._check_frame_of
@@ -94,14 +97,18 @@ class ArchiveWriter:
         self._state = state
         self._live: dict[int, ImageWriter] = {}  # images that checkpoints have not said everything about
         self._frames: list[RecordHeader] = []  # written since the last checkpoint
-        self._written_blocks = state.blocks
-        self._pending_metadata = 0
+        self._pending = 0  # about how many bytes of metadata and extents no checkpoint has yet
         self._interval = interval
         self._clock = clock
         self._last_commit = clock()
         self._volume: Volume | None = None
         self._cache = FrameCache(self._read_back)
         self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the archive is finished as it was when it was opened for going on."""
+        return self._state.finished
 
     @property
     def stored(self) -> int:
@@ -154,17 +161,17 @@ class ArchiveWriter:
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
     ) -> ImageWriter:
         """Begin an image. Raises ValueError when its id or metadata cannot be recorded."""
-        if not IMAGE_ID.fullmatch(image_id):
-            raise ValueError(f"{image_id[:140]!r} is not allowed as an id")
-        begin = ImageBegin(image_id, metadata, tuple(members))
-        size = len(pack(begin.to_map()))
+        packed = pack(ImageBegin(image_id, metadata, tuple(members)).to_map())
+        size = len(packed)
         if size > _MAX_BEGIN:
             raise ValueError(f"{size} bytes of metadata, the limit is {_MAX_BEGIN}")
+        begin = ImageBegin.from_map(unpack(packed))  # what a reader would refuse must not get so far
         with self._lock:
             image = self._image(self._state.images, begin)
             self._state.images += 1
             self._live[image.number] = image
-            self._pending_metadata += size
+            self._pending += size
+            self._maybe_commit()
             return image
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
@@ -181,72 +188,75 @@ class ArchiveWriter:
         """Store the blocks at `places` of `view` as far as they are new, and describe the stretch by extents."""
         with self._lock:
             numbers = self._blocks.store(digests, view, places, image.number)
+            rows = len(image.rows)
             image.describe(places, numbers, len(view) // self.header.block_size)
+            self._pending += 16 * (len(image.rows) - rows)
             self._maybe_commit()
 
     def _frame_written(self, header: RecordHeader, owners: dict[int, int]) -> None:
         self._frames.append(header)
         blocks = header.raw_size // self.header.block_size
-        self._written_blocks += blocks
         for number, brought in owners.items():
             if number in self._live:
                 self._live[number].stored += (header.end - header.offset) * brought // blocks
 
     def _image_ended(self, _image: ImageWriter) -> None:
-        with self._lock:
-            # A frame cut short costs compression, so not after every tiny image.
-            unique = (self._written_blocks - self._state.blocks) * self.header.block_size
-            quiet = self._clock() - self._last_commit >= self._interval / 5
-            self._maybe_commit(flush=quiet or unique >= _COMMIT_IMAGE)
+        # A frame cut short costs compression, so there is not one checkpoint after every tiny image.
+        self._maybe_commit(_COMMIT_IMAGE, self._interval / 5)
 
-    def _maybe_commit(self, flush: bool = False) -> None:
-        unique = (self._written_blocks - self._state.blocks) * self.header.block_size
-        rows = sum(len(image.rows) for image in self._live.values()) if len(self._live) < 64 else 0
-        if (
-            flush
-            or unique >= _COMMIT_UNIQUE
-            or self._pending_metadata + rows * 16 >= _COMMIT_RECORD
-            or (unique and self._clock() - self._last_commit >= self._interval)
-        ):
-            self.commit(flush=flush)
-
-    def commit(self, *, flush: bool = True) -> None:
-        """Write a checkpoint: what was taken so far counts, with `flush` to the last whole block, and is durable."""
+    def _maybe_commit(self, unique: int = _COMMIT_UNIQUE, interval: float | None = None) -> None:
+        """Commit when there are `unique` bytes of new blocks, much to describe, or `interval` seconds have gone by."""
+        interval = self._interval if interval is None else interval
         with self._lock:
-            self._packer.drain(partial=flush)
-            parts = []
-            for image in list(self._live.values()):
-                part = image.take_part(self._written_blocks)
-                if part is not None:
-                    parts.append(part)
-                if part is not None and part.end is not None:
-                    del self._live[image.number]
-            self._last_commit = self._clock()
-            self._pending_metadata = 0
-            if not parts and not self._frames:
-                return
-            run = FrameRun(
-                self._file.numbers[RecordType.FRAME] - len(self._frames),
-                self._state.blocks,
-                np.array(
-                    [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self._frames],
-                    dtype=FRAME_ROW,
-                ),
-                self._blocks.digests(self._state.blocks, self._written_blocks),
-            )
-            parts.sort(key=lambda part: part.number)
-            # The frames must be durable before the record that commits them is even begun.
-            self._file.sync()
-            checkpoint = Checkpoint(self._state.previous, run, tuple(parts))
-            record = self._file.write_structured(RecordType.CHECKPOINT, checkpoint.to_map())
-            self._file.sync()
-            self._state.previous = record.record_digest
-            self._frames = []
-            self._state.blocks = self._written_blocks
-            self._state.session.frames.add(self._file.volume, FrameRun(run.first_frame, run.first_block, run.rows))
-            for part in parts:
-                self._state.session.add_part(part)
-            self._state.finished = False
+            new = (self._packer.taken - self._state.blocks) * self.header.block_size
+            waited = self._clock() - self._last_commit
+            if new >= unique or self._pending >= _RECORD or waited >= interval:
+                self.commit()
+
+    def commit(self) -> None:
+        """Write a checkpoint: what was taken so far, to the last whole block, counts and is durable."""
+        with self._lock:
+            self._packer.drain()
+            self._last_commit, self._pending = self._clock(), 0
+            synced = False
+            while (parts := self._parts()) or self._frames:
+                if not synced:  # the frames must be durable before the record that commits them is even begun
+                    self._file.sync()
+                    synced = True
+                self._write_checkpoint(parts)
+
+    def _parts(self) -> list[ImagePart]:
+        """What is new of the images, as much as goes into one checkpoint; what has been said of all is forgotten."""
+        parts: list[ImagePart] = []
+        size = 0
+        for number in sorted(self._live):
+            part = self._live[number].take_part(_ROWS)
+            if part is not None:
+                parts.append(part)
+                size += 0 if part.extents is None else part.extents.nbytes
+                size += 0 if part.begin is None else len(pack(part.begin.to_map()))
+                if part.end is not None:
+                    del self._live[number]
+            if size >= _RECORD:
+                break
+        return parts
+
+    def _write_checkpoint(self, parts: list[ImagePart]) -> None:
+        rows = [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self._frames]
+        run = FrameRun(
+            self._file.numbers[RecordType.FRAME] - len(rows),
+            self._state.blocks,
+            np.array(rows, dtype=FRAME_ROW),
+            self._blocks.digests(self._state.blocks, self._packer.taken),
+        )
+        checkpoint = Checkpoint(self._state.previous, run, tuple(parts))
+        record = self._file.write_structured(RecordType.CHECKPOINT, checkpoint.to_map())
+        self._file.sync()
+        self._frames = []
+        self._state.previous, self._state.blocks, self._state.finished = record.record_digest, self._packer.taken, False
+        self._state.session.frames.add(self._file.volume, FrameRun(run.first_frame, run.first_block, run.rows))
+        for part in parts:
+            self._state.session.add_part(part)
 
     def finish(self) -> bytes:
         """Commit, write catalogs and end record, give the archive its name. Returns the root digest.
@@ -265,7 +275,8 @@ class ArchiveWriter:
             if os.name == "nt":
                 self.close()  # an open file cannot be renamed there; elsewhere the lock lasts until it has its name
             if self.path.exists():
-                raise LocalError(f"{self.path}: appeared meanwhile; the archive is complete as {self.part_path.name}")
+                message = f"{self.path}: appeared meanwhile; the archive is complete as {self.part_path.name}"
+                raise ExistsError(message)
             try:
                 self.part_path.rename(self.path)
             except OSError as error:

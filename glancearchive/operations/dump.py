@@ -12,6 +12,7 @@ from pathlib import Path
 from glancearchive.endpoints.archive import ArchiveTarget
 from glancearchive.errors import FormatError, LocalError
 from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.schema import COMPLETE, NO_DATA
 from glancearchive.format.volumes import part_of
 from glancearchive.format.writer import ArchiveWriter
@@ -73,10 +74,9 @@ def dump(
         _reopen_finished(source, path)
     try:
         writer = ArchiveWriter(path, source=source.label, level=level)
-    except FormatError:
+    except BaseException:
         if finished:
-            with suppress(OSError):
-                part_of(path).rename(path)
+            _give_back(path)
         raise
     if writer.header.source != source.label:
         writer.close()
@@ -98,9 +98,18 @@ def dump(
             raise
         finally:
             writer.close()
+            if finished and writer.unchanged and not path.exists():
+                _give_back(path)
 
     result.outcomes = run()
     return result
+
+
+def _give_back(path: Path) -> None:
+    """A finished archive to which nothing was added gets its name again."""
+    with suppress(OSError):
+        part_of(path).rename(path)
+        sync_directory(path.parent)
 
 
 def _finding(image: ArchivedImage) -> Outcome | None:

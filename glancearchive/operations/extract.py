@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -48,6 +49,8 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
             os.fchmod(descriptor, 0o666 & ~_umask()) if hasattr(os, "fchmod") else None
             os.fsync(descriptor)
         _give_name(temporary, path)
+    except FileExistsError:
+        raise ExistsError(f"{path}: exists already") from None
     except OSError as error:
         raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
@@ -110,6 +113,8 @@ def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callab
             file.write(text)
         temporary.chmod(0o666 & ~_umask())
         _give_name(temporary, metadata)
+    except FileExistsError:
+        raise ExistsError(f"{metadata}: exists already") from None
     except OSError as error:
         raise LocalError(f"{metadata}: cannot be written: {error.strerror}") from None
     finally:
@@ -157,14 +162,14 @@ def _proven(image: ArchivedImage, put: Callable[[Segment], None], progress: Call
 
 
 def _give_name(temporary: Path, path: Path) -> None:
-    """Rename, but never over a file that appeared meanwhile."""
+    """Rename, but never over a file that appeared meanwhile. Raises FileExistsError, and OSError."""
     try:
         os.link(temporary, path)
     except FileExistsError:
-        raise ExistsError(f"{path}: exists already") from None
-    except OSError:  # a file system without hard links: FAT, exFAT
+        raise
+    except (OSError, AttributeError):  # a file system without hard links: FAT, exFAT
         if path.exists():
-            raise ExistsError(f"{path}: exists already") from None
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
         temporary.rename(path)
     else:
         temporary.unlink()

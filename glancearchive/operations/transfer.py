@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from glancearchive.errors import InterruptedTransferError
-from glancearchive.image import Image, Outcome, Progress, Source, Target
+from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
 
 _GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
+
+log = logging.getLogger("glancearchive")
 
 
 class Stop:
@@ -55,7 +58,7 @@ def transfer(
     try:
         for image in source.images():
             stop.check()
-            running.add(pool.submit(target.receive, image, source, watched))
+            running.add(pool.submit(_receive, target, image, source, watched))
             while len(running) >= 2 * jobs:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
@@ -68,3 +71,12 @@ def transfer(
         stop.request()  # an error, an interruption or a caller that looks away ends the others too
         pool.shutdown(wait=False, cancel_futures=True)
         wait([future for future in running if not future.cancelled()], timeout=_GRACE)
+
+
+def _receive(target: Target, image: Image, source: Source, progress: Progress) -> Outcome:
+    """The outcome of one image. Metadata of a shape that nobody foresaw cost the image, not the transfer."""
+    try:
+        return target.receive(image, source, progress)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        log.debug("image %s", image.id, exc_info=True)
+        return Outcome(image.id, image.name, Action.FAILED, f"unexpected {type(error).__name__}: {error}")

@@ -70,7 +70,7 @@ def test_interrupted_twice_a_dump_stops_at_once(zygote: Zygote, region: Region, 
 
         proxy.responders["GET", f"/v2/images/{largest}/file"] = stall
         child = zygote.start("dump", proxy.url, path, "--jobs", "1", **STEPS)
-        assert reached.wait(60)
+        until(child, reached.is_set)
         child.signal(signal.SIGINT)
         child.signal(signal.SIGINT)
         done = child.wait()

@@ -39,6 +39,7 @@ class Child:
     _mother: subprocess.Popen[str]
     _stdout: Path
     _stderr: Path
+    done: bool = False  # whether it was waited for
 
     def signal(self, number: int) -> None:
         """Send a signal. That it may be too late is no error: until `wait` the id belongs to nobody else."""
@@ -60,6 +61,7 @@ class Child:
         """How it ended, None: killed."""
         assert self._mother.stdin is not None
         assert self._mother.stdout is not None
+        self.done = True
         print("wait", file=self._mother.stdin, flush=True)
         code = os.waitstatus_to_exitcode(int(self._mother.stdout.readline()))
         if code == -signal.SIGKILL:
@@ -72,6 +74,7 @@ class Zygote:
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory()
+        self._child: Child | None = None
         self._mother = subprocess.Popen(
             [sys.executable, "-c", _MOTHER], env=environ(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -80,6 +83,7 @@ class Zygote:
         """Run ``glancearchive ARGUMENTS``; `changes` as for `_change`."""
         assert self._mother.stdin is not None
         assert self._mother.stdout is not None
+        self._clear()
         stdout, stderr = Path(self._directory.name, "stdout"), Path(self._directory.name, "stderr")
         order = {
             "arguments": [str(argument) for argument in arguments],
@@ -89,7 +93,14 @@ class Zygote:
             "stderr": str(stderr),
         }
         print(json.dumps(order), file=self._mother.stdin, flush=True)
-        return Child(int(self._mother.stdout.readline()), self._mother, stdout, stderr)
+        self._child = Child(int(self._mother.stdout.readline()), self._mother, stdout, stderr)
+        return self._child
+
+    def _clear(self) -> None:
+        """End the child that a failed test has left."""
+        if self._child is not None and not self._child.done:
+            self._child.kill()
+            self._child.wait()
 
     def run(self, *arguments: str | Path, **changes: Any) -> Done:
         """`start`, and to its end."""
@@ -103,6 +114,7 @@ class Zygote:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._clear()
         assert self._mother.stdin is not None
         assert self._mother.stdout is not None
         self._mother.stdin.close()

@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -141,7 +143,7 @@ def test_zeros_cost_nothing(tmp_path: Path) -> None:
     with glancearchive.open(tmp_path / "a.gla") as archive:
         assert len(archive.catalog.frames) == 0
         assert archive.images[0].size == 300 << 20
-        assert [segment.length for segment in archive.images[0].content().segments()] == [300 << 20]
+        assert [segment.length >> 20 for segment in archive.images[0].content().segments()] == [256, 44]
 
 
 def test_a_failed_attempt_does_not_hide_an_image(tmp_path: Path) -> None:
@@ -167,6 +169,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     path.write_bytes(b"mine")
     with pytest.raises(LocalError, match="appeared meanwhile"):
         writer.finish()
+    writer.close()
     assert path.read_bytes() == b"mine"
 
 
@@ -263,3 +266,98 @@ def test_reading_after_the_archive_was_closed(tmp_path: Path) -> None:
         file = archive.find("one")[0].open()
     with pytest.raises(ValueError, match="closed"):
         file.read()
+
+
+def committed(part: Path) -> dict[str, int]:
+    """Blocks that the checkpoints of an unfinished archive describe, by image."""
+    with glancearchive.open(part) as archive:
+        return {image.id: int(image.entry.extents()[0][:, 1].sum()) for image in archive}
+
+
+@pytest.mark.parametrize("kind", ["zeros", "the same", "slow"])
+def test_what_brings_no_full_frame_is_committed_too(tmp_path: Path, kind: str) -> None:
+    """A long image of zeros or of known blocks, or one that trickles in, is committed every few seconds."""
+    now = [0.0]
+    rng = random.Random(3)
+    writer = ArchiveWriter(tmp_path / "a.gla", interval=5.0, clock=lambda: now[0])
+    image = writer.begin("x", {"id": "x"})
+    pieces = {
+        "zeros": lambda: bytes(1 << 20),
+        "the same": lambda: b"same" * (1 << 18),
+        "slow": lambda: rng.randbytes(9000),
+    }
+    taken = 0
+    for _ in range(40):
+        now[0] += 1.0
+        piece = pieces[kind]()
+        image.write(piece)
+        taken += len(piece)
+    writer.close()
+    lost = taken - committed(tmp_path / "a.gla.part")["x"] * BLOCK
+    assert lost <= 6 * taken / 40 + BLOCK
+
+
+def test_extents_without_end_fit_into_checkpoints(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    pool = rng.randbytes(BLOCK * 2048)
+    writer = ArchiveWriter(tmp_path / "a.gla", clock=lambda: 0.0)
+    add(writer, "pool", pool)
+    image = writer.begin("scattered", {"id": "scattered"})
+    image.write(rng.randbytes(BLOCK))  # waits in the open frame
+    expected = 1
+    for _ in range(200):
+        order = rng.sample(range(2048), 2048)
+        image.write(b"".join(pool[n * BLOCK : (n + 1) * BLOCK] for n in order))
+        expected += 2048
+    assert len(image.rows) * 16 <= 5 << 20
+    image.finish({}, "")
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert glancearchive.verify(archive).ok
+        assert archive.find("scattered")[0].size == expected * BLOCK
+
+
+def test_an_image_refused_halfway_is_failed(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    image = writer.begin("x", {"id": "x"})
+    image.write(random.Random(1).randbytes(5 * BLOCK))
+    writer.commit()
+    image.give_up("403 after a retry", "no-data")
+    with pytest.raises(ValueError, match="no reason"):
+        writer.begin("y", {"id": "y"}).give_up("")
+    writer.begin("z", {"id": "z"}).give_up("queued", "no-data")
+    with pytest.raises(ValueError, match="not ended"):
+        writer.finish()
+    writer._live[1].give_up("left over")
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        assert {image.id: image.status for image in archive} == {"x": "failed", "y": "failed", "z": "no-data"}
+        assert glancearchive.verify(archive).ok
+
+
+def test_metadata_that_json_does_not_have(tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    for metadata in ({"id": "x", "y": b"bytes"}, {"id": "other"}):
+        with pytest.raises(ValueError, match="begin: "):
+            writer.begin("x", metadata)
+    writer.close()
+
+
+def test_images_in_many_threads_lose_no_extents(tmp_path: Path) -> None:
+    """Checkpoints take what other threads are about to describe; every thread switch is a chance to lose some."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for attempt in range(5):
+            rng = random.Random(attempt)
+            sample = Sample(tmp_path / f"{attempt}.gla")
+            for n in range(4):
+                pieces = [rng.choice([bytes(BLOCK), rng.randbytes(BLOCK)]) for _ in range(300)]
+                sample.data[f"i{n}"] = b"".join(pieces)
+            writer = ArchiveWriter(sample.path, interval=0.0)
+            with ThreadPoolExecutor(4) as threads:
+                list(threads.map(partial(add, writer, step=3 * BLOCK), sample.data, sample.data.values()))
+            sample.root = writer.finish()
+            check(sample)
+    finally:
+        sys.setswitchinterval(interval)

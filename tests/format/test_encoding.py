@@ -54,6 +54,7 @@ def test_keys_come_in_order() -> None:
         pytest.param("8101c0", id="a key that is an integer"),
         pytest.param("80c0", id="bytes after the map"),
         pytest.param("90", id="no map"),
+        pytest.param("81a161dd01000000" + "90" * (1 << 24), id="more values than are allowed"),
         pytest.param("", id="nothing"),
         pytest.param("81a161", id="cut"),
         pytest.param("81a161ddffffffff", id="an array longer than the record"),
