@@ -712,7 +712,7 @@ def accepted(v: Vectors) -> None:
     metadata = {
         "name": "\x1b[31mred\x07\r\n\u202e \u00fc\u4e2d\U0001f600 \0", "../../etc": "..\\..", "": "", "float": -0.5, "big": 2**63, "negative": -(2**63),
         "long": "x" * 300, "list": [None, True, False, -1, -32, -33, -128, -129, -32769, 127, 128, 255, 256, 65535, 65536, 2**32 - 1, 2**32],
-        "map": {str(i): i for i in range(20)}, "nested": nested(11), "blob": bytes(range(256)), "bytes": b"",
+        "map": {str(i): i for i in range(20)}, "nested": nested(11), "id": "odd",
     }  # fmt: skip
     w = Writer()
     w.image("odd", blocks(1), metadata=metadata)
@@ -992,6 +992,8 @@ def structured(v: Vectors) -> None:
         ("long", "An id of 129 characters", inside("begin", by=put(id="x" * 129))), ("slash", "An id with a slash", inside("begin", by=put(id="a/b"))),
         ("dot", "An id that begins with a dot", inside("begin", by=put(id=".hidden"))), ("newline", "An id that ends in a line feed", inside("begin", by=put(id="beta\n"))),
         ("unicode", "An id that is not ASCII", inside("begin", by=put(id="b\u00e9ta"))), ("nul", "An id with a NUL", inside("begin", by=put(id="beta\0"))),
+        ("other", "Metadata with the id of another image", inside("begin", "metadata", by=put(id="alpha"))), ("bin", "Metadata with a bin", inside("begin", "metadata", by=put(blob=b"x"))),
+        ("bin-member", "A member with a bin", inside("begin", by=put(members=[{"member_id": [b"x"]}]))),
     ):  # fmt: skip
         v.reject(f"record-id-{name}", comment, base({("said", 1, "map"): inside("images", 0, by=change)}), lost="beta")
     for name, comment, change in (

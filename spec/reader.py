@@ -31,6 +31,7 @@ RECORD_HEADER = struct.Struct("<II8sBBHI16sQQII32s16s")
 SIGNATURE = b"\x89GLA\r\n\x1a\n"
 HEADER, FRAME, CHECKPOINT, CATALOG, END, ANCILLARY = 1, 2, 3, 4, 5, 128
 MAX_FRAME, MAX_STRUCTURED, MAX_WINDOW, MAX_VOLUMES, MAX_NESTING = 64 << 20, 16 << 20, 1 << 27, 65535, 16  # section 8
+MAX_VALUES = 1 << 20  # section 8
 ZEROS = 2**64 - 1
 
 
@@ -137,7 +138,7 @@ class MessagePack:
     """Decoder of the canonical encoding; ValueError for everything else."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw, self.at = raw, 0
+        self.raw, self.at, self.values = raw, 0, 0
 
     def document(self) -> dict[str, Any]:
         value = self.value(0)
@@ -152,6 +153,9 @@ class MessagePack:
         return self.raw[self.at - size : self.at]
 
     def value(self, depth: int) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise ValueError("too many values")
         first = self.take(1)[0]
         if first < 0x80 or first >= 0xE0:
             return first if first < 0x80 else first - 256
@@ -253,6 +257,13 @@ def block_size_allowed(value: Any) -> bool:
     return uint(value) and 4096 <= value <= 65536 and value & (value - 1) == 0
 
 
+def has_bin(value: Any) -> bool:
+    """Whether there is a bin anywhere in a value."""
+    if isinstance(value, dict):
+        return any(map(has_bin, value.values()))
+    return any(map(has_bin, value)) if isinstance(value, list) else isinstance(value, bytes)
+
+
 # 6.1
 HEADER_KEYS: dict[str, Check] = {
     "block_size": block_size_allowed, "compatible": texts, "compression": text, "created": text, "first_block": uint,
@@ -264,7 +275,7 @@ FRAMES_KEYS: dict[str, Check] = {"first_block": uint, "first_frame": uint, "inde
 PART_OPTIONS: dict[str, Check] = {"begin": mapping, "end": mapping, "extents": binary(row=16), "position": uint}
 BEGIN_KEYS: dict[str, Check] = {
     "id": lambda v: text(v) and re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,127}", v) is not None,
-    "members": array(mapping), "metadata": mapping,
+    "members": lambda v: array(mapping)(v) and not has_bin(v), "metadata": lambda v: mapping(v) and not has_bin(v),
 }  # fmt: skip
 END_KEYS: dict[str, Check] = {
     "digest": nil_or(binary(32)), "hashes": lambda v: mapping(v) and all(map(text, v.values())), "reason": text,
@@ -330,7 +341,10 @@ def check_parts(parts: list[dict[str, Any]]) -> None:
         for _, start, count in extents_of(part):
             if count < 1 or not (start == ZEROS or start < 2**62):
                 raise ValueError(f"extent of {count} blocks from {start}")
-        check_keys(part.get("begin", {}), BEGIN_KEYS if "begin" in part else {})
+        begin = part.get("begin", {})
+        check_keys(begin, BEGIN_KEYS if "begin" in part else {})
+        if begin and begin["metadata"].get("id", begin["id"]) != begin["id"]:
+            raise ValueError("metadata with the id of another image")
         check_keys(part.get("end", {}), END_KEYS if "end" in part else {})
         if "end" in part and {part["end"]["digest"] is None, part["end"]["size"] is None} != {
             part["end"]["status"] != "complete"

@@ -76,7 +76,9 @@ def verify(
     check.run()
     report = Report(checked=check.checked)
     known: dict[tuple[str, int, int, str, str], Damage] = {}
-    for fault in [*check.faults, *archive.faults]:
+    # What was found on opening the check found again, but for what concerns no place in a volume.
+    opening = [fault for fault in archive.faults if not any(_covers(other, fault) for other in check.faults)]
+    for fault in [*check.faults, *opening]:
         key = fault.volume, fault.begin, fault.end, fault.layer, fault.message
         if key not in known:
             known[key] = Damage(fault)
@@ -101,6 +103,11 @@ def verify(
             status = DAMAGED if reasons else VALID if image.status == COMPLETE else image.status
             report.images.append(ImageState(image.id, image.name, status, reasons[0] if reasons else image.reason))
     return report
+
+
+def _covers(fault: FormatError, other: FormatError) -> bool:
+    same = (fault.volume, fault.layer) == (other.volume, other.layer)
+    return same and other.begin < other.end and fault.begin <= other.begin and other.end <= fault.end
 
 
 @contextmanager
