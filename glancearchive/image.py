@@ -55,11 +55,6 @@ class Image:
         return size if isinstance(size, int) else None
 
     @property
-    def has_data(self) -> bool:
-        """Whether Glance has data of this image, be they to be had or not."""
-        return self.metadata.get("status") in ("active", "deactivated") and bool(self.metadata.get("size"))
-
-    @property
     def digests(self) -> tuple[Digest, ...]:
         """The digests Glance recorded, the strongest first: multihash, then the MD5 ``checksum``."""
         found = []
@@ -82,7 +77,7 @@ class Action(StrEnum):
     PRESENT = "present"  # the target already had the same data; nothing was overwritten
     UPDATED = "updated"  # like PRESENT, and the metadata was brought into line
     NO_DATA = "no-data"  # the image has no data anywhere (`reason` says why); it was recorded or created without
-    REFUSED = "refused"  # the source has data and would not give them; recorded without, `reason` says why
+    REFUSED = "refused"  # the source has data and would not give them; recorded as failed, `reason` says why
     CONFLICT = "conflict"  # the target has other data under this id, or cannot take it; untouched
     FAILED = "failed"  # an error; `reason` says which
 

@@ -96,9 +96,9 @@ def test_a_member_dumps_what_it_may_see(
     listed = run("list", tmp_path / "a.gla", "--json")
     assert listed.code == 0
     image = listed.images[refused["id"]]
-    assert (image["status"], image["reason"]) == ("no-data", refused["reason"])
+    assert (image["status"], image["reason"]) == ("failed", refused["reason"])
     verified = run("verify", tmp_path / "a.gla", "--json")
-    assert (verified.code, verified.images[refused["id"]]["status"]) == (0, "no-data")
+    assert (verified.code, verified.images[refused["id"]]["status"]) == (1, "failed")
     assert run("extract", tmp_path / "a.gla", refused["id"], "-o", tmp_path / "x.img").code == 1
     assert contents(tmp_path).keys() == {"a.gla"}
 

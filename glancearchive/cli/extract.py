@@ -15,7 +15,6 @@ from glancearchive.cli.progress import ProgressLine
 from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
 from glancearchive.format.reader import ArchivedImage
 from glancearchive.format.schema import NO_DATA
-from glancearchive.image import Image
 from glancearchive.operations.extract import extract_to_directory, extract_to_file, extract_to_stream
 from glancearchive.operations.transfer import Stop
 
@@ -42,9 +41,9 @@ def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_j
     \b
     glancearchive extract region.gla -o images/
     glancearchive extract region.gla debian-12 -o debian.qcow2
-    glancearchive extract region.gla debian-12 -o - | qemu-img info /dev/stdin
+    glancearchive extract region.gla debian-12 -o - | sha512sum
     """  # noqa: D301  # click wants the backspace itself
-    several = len(images) != 1 and not Path(output).exists() and output != "-"
+    several = len(images) != 1 and not Path(output).exists() and not Path(output).suffix and output != "-"
     directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
         raise UsageError("-o - writes the image to stdout, where --json would write its result")
@@ -109,6 +108,6 @@ def extract(archive: Path, images: tuple[str, ...], output: str, jobs: int, as_j
 def _why_not(image: ArchivedImage, directory: Path | None) -> str:
     if not image.id:
         return f"image number {image.number} is described in a volume that is not at hand"
-    if image.size is None and (directory is None or image.status != NO_DATA or Image(image.metadata).has_data):
+    if image.size is None and (directory is None or image.status != NO_DATA):
         return f"there are no data of it: {image.reason or image.status}"
     return ""

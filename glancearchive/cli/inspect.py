@@ -29,7 +29,8 @@ def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
         if not found:
             raise UsageError(f"no image {name!r} in the archive (see: glancearchive list)")
         if len(found) > 1:
-            raise UsageError(f"{len(found)} images are called {name!r}: {', '.join(image.id for image in found)}")
+            ids = ", ".join(image.id for image in found)
+            raise UsageError(f"{len(found)} images are called {name!r}; use an id: {ids}")
         if found[0] not in chosen:
             chosen.append(found[0])
     return chosen if names else list(archive.images)
@@ -140,7 +141,8 @@ def show(archive: Path, image: str, as_json: bool) -> int:
 def verify(archive: Path, quick: bool, glance_hash: bool, as_json: bool, quiet: bool) -> int:
     """Check ARCHIVE and name all damage: where it is, and which images it costs.
 
-    By default every record, frame, block and image digest is checked. Exit code 1 when there is damage.
+    By default every record, frame, block and image digest is checked. Exit code 1 when there is damage,
+    or when images lack data that their Glance had.
     """
     if quick and glance_hash:
         raise UsageError("--quick and --glance-hash exclude one another")
@@ -205,4 +207,5 @@ def _print_report(depth: Depth, report: Report, root_digest: str | None) -> None
     if report.ok:
         click.echo(f"ok: {checked[depth]} match; root digest {root_digest}")
     else:
-        click.echo(f"NOT OK: {len(report.damage)} findings")
+        lacking = f", {len(report.lacking)} images without their data" if report.lacking else ""
+        click.echo(f"NOT OK: {len(report.damage)} places damaged{lacking}")

@@ -13,7 +13,7 @@ import glancearchive
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import ProgressLine
-from glancearchive.errors import GlanceArchiveError
+from glancearchive.errors import GlanceArchiveError, UsageError
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Outcome
@@ -79,6 +79,8 @@ def dump(
     glancearchive dump mycloud region.gla
     glancearchive dump https://glance.example.org:9292 region.gla --cacert ca.pem
     """  # noqa: D301  # click wants the backspace itself
+    if str(archive) == "-":
+        raise UsageError("an archive cannot be written to stdout")
     from glancearchive.endpoints.glance_source import GlanceSource
     from glancearchive.operations.dump import dump as run
 
@@ -139,7 +141,12 @@ def load(
         tell_faults(opened)
         target = GlanceTarget(_connect(server, region, interface, tls), update_metadata=update_metadata)
         arriving = transfer(ArchiveSource(opened), target, progress=progress, jobs=jobs)
-        outcomes = list(_told(arriving, progress, quiet or as_json))
+        try:
+            outcomes = list(_told(arriving, progress, quiet or as_json))
+        except (GlanceArchiveError, KeyboardInterrupt):
+            progress.clear()
+            note("glancearchive: the same command goes on; what is loaded already is not sent again")
+            raise
         faults = [str(fault) for fault in opened.faults]
     document = {"archive": str(archive), "server": target.label, "faults": faults}
     return _conclude(document, outcomes, as_json, f" into {target.label}", sound=not faults)

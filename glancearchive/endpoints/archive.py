@@ -17,7 +17,7 @@ from glancearchive.errors import (
 from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.content import Segment
 from glancearchive.format.imagewriter import ImageWriter
-from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.reader import Archive
 from glancearchive.format.schema import FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Digest, Image, Outcome, Progress, Source
@@ -43,12 +43,9 @@ class ArchiveSource:
         """All images. Those whose data exist but are not in the archive fail when they are read."""
         for image in self._archive.images:
             if image.id:
-                yield Image({**image.metadata, "id": image.id}, image.members, self._absent(image))
-
-    @staticmethod
-    def _absent(image: ArchivedImage) -> str:
-        """Why the image has no data anywhere; "" when it has some, be they here or not."""
-        return image.reason if image.status == NO_DATA and not Image(image.metadata).has_data else ""
+                yield Image(
+                    {**image.metadata, "id": image.id}, image.members, image.reason if image.status == NO_DATA else ""
+                )
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """As `Source.read`. Every byte was checked against the digest of its frame before it comes."""
@@ -177,7 +174,7 @@ class ArchiveTarget:
 
 
 def _without(writer: ImageWriter, outcome: Outcome, action: Action, reason: str) -> bool:
-    writer.give_up(reason, FAILED if action is Action.FAILED else NO_DATA)
+    writer.give_up(reason, NO_DATA if action is Action.NO_DATA else FAILED)
     outcome.action, outcome.reason = action, reason
     return True
 

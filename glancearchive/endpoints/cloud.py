@@ -252,9 +252,9 @@ def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
     except (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound):
         endpoint = None
     except Exception as error:
-        if type(error) is not Exception:
+        if type(error) not in (TypeError, AttributeError, ValueError, KeyError, Exception):
             raise
-        # That is all that keystoneauth makes of a missing password.
+        # What openstacksdk and keystoneauth make of a configuration of another shape, or of a missing password.
         raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
     if not endpoint:
         where = region.get_region_name("image") or "any region"

@@ -147,7 +147,7 @@ class _Reading:
                 raise self._error(f"the server sent more than the {size} bytes it should")
             self.position = at
             self._tail = bytes(view[-_OVERLAP:]) if len(view) >= _OVERLAP else (self._tail + view)[-_OVERLAP:]
-            yield view
+            yield piece if len(view) == len(piece) else view
         if at < self.position or (size is not None and at < size):
             raise _InterruptedError(self._error(f"the data ended at byte {at} of {size}"))
         self.finished = True

@@ -18,6 +18,7 @@ from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents, ImageB
 _NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
 _NO_PLACES = np.empty(0, dtype=np.int64)
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
+_ZERO_STEP = bytes(_STEP)
 
 
 class ImageWriter:
@@ -79,6 +80,11 @@ class ImageWriter:
         """Take the next bytes. They are copied; the buffer may be used again afterwards."""
         view = memoryview(data).cast("B")
         self.size += len(view)
+        if not self._rest and isinstance(data, bytes) and data == _ZERO_STEP:
+            # Several times as fast as `_take` is: bytes are compared by memcmp, up to the first difference.
+            self._digest.zeros(_STEP // self._block_size)
+            self._store(self, _NO_DIGESTS, view, _NO_PLACES)
+            return
         if self._rest:
             missing = min(self._block_size - len(self._rest), len(view))
             self._rest += view[:missing]

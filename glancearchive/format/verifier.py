@@ -11,11 +11,11 @@ from enum import IntEnum
 import numpy as np
 
 from glancearchive.errors import FormatError, GlanceHashError, ImageError
-from glancearchive.format.catalog import Entry
+from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.framecheck import FrameCheck
 from glancearchive.format.hashing import ImageDigest
 from glancearchive.format.reader import Archive, ArchivedImage
-from glancearchive.format.schema import COMPLETE, ZEROS, Extents
+from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents
 from glancearchive.streamhash import StreamHash, computable
 
 _DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
@@ -60,8 +60,14 @@ class Report:
     checked: int = 0
 
     @property
+    def lacking(self) -> list[ImageState]:
+        """Images whose data the archive never got: ``failed`` and ``unfinished`` ones."""
+        return [image for image in self.images if image.status in (FAILED, UNFINISHED)]
+
+    @property
     def ok(self) -> bool:
-        return not self.damage
+        """Whether the archive is undamaged and lacks nothing that its source had."""
+        return not self.damage and not self.lacking
 
 
 def verify(

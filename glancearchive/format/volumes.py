@@ -50,7 +50,10 @@ def _expand(path: Path) -> list[Path]:
     if not mode:
         part = part_of(path)
         if part.exists():
-            raise LocalError(f"{path}: is not finished; what there is of it is in {part.name}")
+            raise LocalError(
+                f"{path}: is not finished; the dump that was writing it goes on when it is run again, "
+                f"and what there is of it can be read as {part.name}"
+            )
         raise LocalError(f"{path}: no such archive")
     if stat.S_ISDIR(mode):
         raise LocalError(f"{path}: is a directory, not an archive")

@@ -114,11 +114,9 @@ def _give_back(path: Path) -> None:
 
 def _finding(image: ArchivedImage) -> Outcome | None:
     """What the run that finished the archive had to say of `image`, if that is to be looked at."""
-    if image.status == NO_DATA and Image(image.metadata).has_data:
-        return Outcome(image.id, image.name, Action.REFUSED, image.reason)
-    if image.status not in (COMPLETE, NO_DATA):
-        return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
-    return None
+    if image.status in (COMPLETE, NO_DATA):
+        return None
+    return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
 
 
 def _finished_before(source: Source, path: Path) -> Dump:

@@ -15,6 +15,7 @@ from glancearchive.errors import ExistsError, ImageError, LocalError
 from glancearchive.format.content import Segment
 from glancearchive.format.proof import ImageProof
 from glancearchive.format.reader import ArchivedImage
+from glancearchive.format.recordfile import create, reopen
 from glancearchive.image import Buffer
 from glancearchive.streamhash import StreamHash, computable
 
@@ -31,13 +32,12 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
     if path.exists() or path.is_symlink():
         raise ExistsError(f"{path}: exists already")
     content = image.content()
+    temporary = path.with_name(f".{path.name}.part")
+    # Whoever was killed leaves this name behind; whoever is at it holds its lock.
+    file = reopen(temporary) if temporary.is_file() else create(temporary)
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
+        with file:
+            file.truncate(0)
 
             def put(segment: Segment) -> None:
                 if segment.data is not None:
@@ -46,9 +46,8 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
 
             _proven(image, put, progress)
             file.truncate(content.size)
-            os.fchmod(descriptor, 0o666 & ~_umask()) if hasattr(os, "fchmod") else None
-            os.fsync(descriptor)
-        _give_name(temporary, path)
+            os.fsync(file.fileno())
+            _give_name(temporary, path)
     except FileExistsError:
         raise ExistsError(f"{path}: exists already") from None
     except OSError as error:

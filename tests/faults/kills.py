@@ -6,13 +6,14 @@ import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.cloud.glance import Glance
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded, reset
 from tests.faults.zygote import Child, Zygote
 
-STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
+STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
 
 
 def kill_when(child: Child, condition: Callable[[], bool]) -> bool:
@@ -37,12 +38,12 @@ def killed_dumps(zygote: Zygote, region: Region, path: Path, rng: random.Random,
         # Equal names are the same server, so all runs have to go through the one proxy.
         while kills < most:
             child = zygote.start("dump", wire.url, path, "--json", "--jobs", str(rng.randint(1, 3)), **STEPS)
-            if rng.random() < 0.5:
-                begin, more = wire.received, rng.randint(0, total // 3)
-                condition = lambda begin=begin, more=more: wire.received >= begin + more  # noqa: E731
-            else:
-                size = (part.stat().st_size if part.exists() else 0) + rng.randint(0, total // 6)
-                condition = lambda size=size: part.exists() and part.stat().st_size >= size  # noqa: E731
+            begin = wire.received + rng.randint(0, total // 3) if rng.random() < 0.5 else 0
+            size = (part.stat().st_size if part.exists() else 0) + rng.randint(0, total // 6)
+
+            def condition(begin: int = begin, size: int = size) -> bool:
+                return wire.received >= begin if begin else part.exists() and part.stat().st_size >= size
+
             if not kill_when(child, condition):
                 break
             kills += 1

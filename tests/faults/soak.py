@@ -7,6 +7,7 @@ faults are the same, as far as the instants of real processes can be.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -112,6 +113,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--only", help="one kind of round")
     options = parser.parse_args()
+    logging.getLogger("glancearchive").setLevel(logging.ERROR)  # each resume says that it is one
     end = time.monotonic() + 60 * options.minutes
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, Zygote() as zygote:

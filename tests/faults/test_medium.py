@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.faults.subject import Images, assert_well, assert_whole, dump, severa
 from tests.faults.world import Region, assert_archive, assert_loaded
 from tests.faults.zygote import Zygote
 
-STEPS = {"interval": 0.02, "frame": 1 << 18}
+STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.faults.world import Region, assert_archive, assert_innocent, assert_l
 from tests.faults.zygote import Zygote
 from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
 
-STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.05}
+STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.05}
 REFUSED = Reply.json({"message": "Getting images randomly from this store is not supported."}, 400)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.faults.world import Region, assert_archive, assert_innocent, assert_l
 from tests.faults.zygote import Child, Zygote
 from tests.scripted_http import Reply, Request, ScriptedHttp
 
-STEPS = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
+STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
 
 
 @pytest.fixture

@@ -32,15 +32,14 @@ class Region:
     def fill(self, scale: int = 4) -> None:
         """Images of `scale` MiB and less, some public, some protected, one shared; zeros and duplicates among them."""
         first = pattern(scale * MIB + 17, 1)
-        for number, (data, more) in enumerate(
-            (
-                (first, {"visibility": "public"}),
-                (bytes(2 * MIB) + first[: MIB // 2] + pattern(scale * MIB // 2, 2), {"visibility": "public"}),
-                (b"", {"visibility": "public"}),
-                (bytes(3 * MIB + 1), {"protected": True, "tags": ["zeros"]}),
-                (pattern(scale * MIB, 3) + first, {"visibility": "community", "os_hidden": True}),
-            )
-        ):
+        images: list[tuple[bytes, dict[str, Any]]] = [
+            (first, {"visibility": "public"}),
+            (bytes(2 * MIB) + first[: MIB // 2] + pattern(scale * MIB // 2, 2), {"visibility": "public"}),
+            (b"", {"visibility": "public"}),
+            (bytes(3 * MIB + 1), {"protected": True, "tags": ["zeros"]}),
+            (pattern(scale * MIB, 3) + first, {"visibility": "community", "os_hidden": True}),
+        ]
+        for number, (data, more) in enumerate(images):
             made = self.glance.client().add(data, name=f"image {number}", **more)
             self.data[made["id"]], self.metadata[made["id"]] = data, made
 

@@ -127,7 +127,7 @@ def mother() -> None:
     """Reads orders and forks. One thread only, so that a fork is safe."""
     sleep = time.sleep
     # Before the imports: the default of a parameter is what a function was when it was defined.
-    time.sleep = lambda seconds: sleep(min(seconds, _longest_pause))
+    time.sleep = lambda seconds, /: sleep(min(float(seconds), _longest_pause))
 
     from glancearchive.cli import main
 
@@ -178,7 +178,7 @@ def _change(
     if frame is not None:
         LEVELS["default"] = replace(LEVELS["default"], frame_size=frame)
     if interval is not None:
-        dump_module.ArchiveWriter = partial(ArchiveWriter, interval=interval)  # type: ignore[misc, assignment]
+        vars(dump_module)["ArchiveWriter"] = partial(ArchiveWriter, interval=interval)
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
