@@ -20,7 +20,7 @@ test: $(VENV)/.dev cloud
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/mypy --strict -p tests.cloud -p demo
+	$(BIN)/mypy --strict -p tests.cloud -p tests.faults -p demo
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 demo: $(VENV)/.runtime cloud

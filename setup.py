@@ -35,6 +35,7 @@ setup(
         "dev": [
             "hypothesis>=6.100",
             "kaitaistruct>=0.11",
+            "mfusepy>=3.0",
             "mypy>=1.13",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
