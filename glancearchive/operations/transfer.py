@@ -6,12 +6,10 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 
 from glancearchive.errors import InterruptedTransferError
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
 
-_TOGETHER = 1000
 _GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
 
 log = logging.getLogger("glancearchive")
@@ -58,7 +56,7 @@ def transfer(
     running: set[Future[Outcome]] = set()
     pool = ThreadPoolExecutor(jobs, "transfer")
     try:
-        for image in _largest_first(source.images()):
+        for image in source.images():
             stop.check()
             running.add(pool.submit(_receive, target, image, source, watched))
             while len(running) >= 2 * jobs:
@@ -73,12 +71,6 @@ def transfer(
         stop.request()  # an error, an interruption or a caller that looks away ends the others too
         pool.shutdown(wait=False, cancel_futures=True)
         wait([future for future in running if not future.cancelled()], timeout=_GRACE)
-
-
-def _largest_first(images: Iterator[Image]) -> Iterator[Image]:
-    """Of so many images at a time the largest first: else one large image at the end keeps one job busy alone."""
-    while some := list(islice(images, _TOGETHER)):
-        yield from sorted(some, key=lambda image: -(image.size or 0))
 
 
 def _receive(target: Target, image: Image, source: Source, progress: Progress) -> Outcome:
