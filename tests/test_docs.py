@@ -204,7 +204,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = ArchiveWriter(path, source="glance https://glance.example.org")
     add(writer, str(uuid.uuid4()), DATA + bytes(20 * BLOCK), name="debian-12", disk_format="raw")
     queued = str(uuid.uuid4())
-    writer.add_without_data(queued, {"id": queued, "name": "queued", "status": "queued"}, (), "queued")
+    writer.begin(queued, {"id": queued, "name": "queued", "status": "queued"}).give_up("queued", "no-data")
     writer.finish()
     return path
 

@@ -200,14 +200,6 @@ class GlanceApi:
         """Delete the image. Its id cannot be used again until the operator purges the database."""
         self._call(f"deleting image {image_id}", "DELETE", _path(image_id))
 
-    def schema(self) -> Json:
-        """The JSON schema of an image at this server: its fields, and the formats it takes."""
-        return self._json("asking for the schema of images", "GET", "/v2/schemas/image")
-
-    def usage(self) -> Json:
-        """Quotas and what is used of them. 404 before Yoga."""
-        return self._json("asking for quotas", "GET", "/v2/info/usage")
-
     def _image(self, doing: str, method: str, path: str, body: object = None, **options: Any) -> Json:
         answer = self._json(doing, method, path, body, **options)
         if not (isinstance(answer.get("id"), str) and isinstance(answer.get("status"), str)):

@@ -295,6 +295,9 @@ class VolumeScan:
             except ValueError as error:
                 step.faults.append(self._fault(ChainError, header, str(error)))
         for part in images:
+            known = into.entries.get(part.number)
+            if into is self._session and known is not None and known.end is not None:
+                step.faults.append(self._fault(ImageError, header, f"image {part.number} goes on after its end"))
             try:
                 into.add_part(part)
             except ValueError as error:

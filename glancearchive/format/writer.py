@@ -31,7 +31,6 @@ from glancearchive.format.packer import FramePacker
 from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.schema import (
     FRAME_ROW,
-    NO_DATA,
     CatalogRow,
     Checkpoint,
     End,
@@ -177,12 +176,6 @@ class ArchiveWriter:
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
         key, block_size = self.header.hash_key, self.header.block_size
         return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._image_ended)
-
-    def add_without_data(
-        self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]], reason: str
-    ) -> None:
-        """Record an image that has no data, with the reason. Raises as `begin`."""
-        self.begin(image_id, metadata, members).give_up(reason, NO_DATA)
 
     def _store(self, image: ImageWriter, digests: Digests, view: memoryview, places: npt.NDArray[np.int64]) -> None:
         """Store the blocks at `places` of `view` as far as they are new, and describe the stretch by extents."""

@@ -40,7 +40,7 @@ def tiny_archive(directory: Path) -> Sample:
     }
     for image_id, data in sample.data.items():
         add(writer, image_id, data)
-    writer.add_without_data("queued", {"id": "queued", "status": "queued"}, (), "queued")
+    writer.begin("queued", {"id": "queued", "status": "queued"}).give_up("queued", "no-data")
     sample.root = writer.finish()
     return sample
 

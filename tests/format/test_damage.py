@@ -6,12 +6,14 @@ import os
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import glancearchive
 from glancearchive.errors import ArchiveError, FormatError, VolumeError
 from glancearchive.format.header import HEADER_SIZE, SIGNATURE, SIGNATURE_AT, RecordType
 from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.schema import ZEROS, ImagePart
 from glancearchive.format.verifier import Depth
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
@@ -165,3 +167,16 @@ def test_damage_stays_local(tmp_path: Path, seed: int) -> None:
     assert released == sample.data.keys() - lost
     for sector in sectors:
         assert any(damage.fault.begin < sector + 512 and damage.fault.end > sector for damage in report.damage)
+
+
+def test_a_part_after_the_end_of_its_image(tmp_path: Path) -> None:
+    """Digests and chain are right, and still no part may follow the one that ended an image."""
+    writer = ArchiveWriter(tmp_path / "a.gla")
+    add(writer, "x", b"x" * 9000)
+    writer.commit()
+    writer._write_checkpoint([ImagePart(0, position=3, extents=np.array([[ZEROS, 1]], dtype=np.uint64))])
+    writer.finish()
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        damage = glancearchive.verify(archive).damage
+    assert "image 0 goes on after its end" in str(damage[0].fault)
+    assert {one.fault.layer for one in damage} == {"image"}
