@@ -44,7 +44,8 @@ class StreamHash:
 
     def update(self, data: Buffer) -> None:
         """Take the next bytes; waits when hashing is far behind."""
-        self._queue.put(data)
+        if self._hashes:
+            self._queue.put(data)
 
     def update_zeros(self, count: int) -> None:
         """Take `count` zero bytes."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.blockindex import ABSENT, BlockIndex
+from glancearchive.format.growing import GrowingArray
 from glancearchive.format.hashing import Digests
 from glancearchive.format.packer import FramePacker
 
 
 class BlockStore:
-    """Hands new blocks to `packer`. `known` are the digests of the blocks stored so far, from number `first` on.
+    """Hands new blocks to `packer`. `index` has the blocks stored so far, by earlier runs.
 
     Before a block that an earlier run stored is used again, `check` is asked, once for each frame, whether the
     frame that holds it is still whole: given a block number, it returns the frame's first block, the block after its
@@ -24,34 +25,33 @@ class BlockStore:
         self,
         packer: FramePacker,
         block_size: int,
-        first: int,
-        known: Iterable[Digests],
+        index: BlockIndex,
         check: Callable[[int], tuple[int, int, bool]],
     ) -> None:
         self._packer = packer
         self._check = check
         self._block_size = block_size
-        self._index = BlockIndex(first)
-        for digests in known:
-            # A block may stand in an archive twice; the index then finds one of them.
-            self._index.extend(digests)
-        self._unchecked = np.ones(len(self._index), dtype=np.bool_)  # blocks of earlier runs
+        self._index = index
+        self._earlier = len(index)  # blocks of earlier runs
+        self._checked = GrowingArray(np.bool_, index.room)  # for each of them
+        self._checked.reserve(self._earlier)
 
     def digests(self, begin: int, end: int) -> Digests:
         """Digests of the blocks numbered `begin` to `end`, exclusive."""
         return self._index.digests(begin, end)
 
     def store(
-        self, digests: Digests, view: memoryview, places: npt.NDArray[np.int64], image: int
+        self, digests: Digests, view: memoryview, places: npt.NDArray[np.int64], image: int, expected: int
     ) -> npt.NDArray[np.int64]:
         """The numbers of the blocks at `places` (block indices) of `view`, whose digests are given.
 
-        What is new is stored, for image number `image`.
+        What is new is stored, for image number `image`. `expected` is the number of the first of them when they
+        go on as another image does; a wrong guess costs nothing.
         """
-        numbers = self._index.find(digests)
+        numbers = self._index.find(digests, expected)
         while len(unchecked := self._not_checked(numbers)):
             begin, end, whole = self._check(unchecked[0])
-            self._unchecked[begin - self._index.first : end - self._index.first] = False
+            self._checked.rows[begin - self._index.first : end - self._index.first] = True
             if not whole:
                 self._index.forget(begin, end)
                 numbers = self._index.find(digests)
@@ -69,10 +69,10 @@ class BlockStore:
         return numbers
 
     def _not_checked(self, numbers: npt.NDArray[np.int64]) -> list[int]:
-        if not len(self._unchecked):
+        if not self._earlier:
             return []
-        earlier = numbers[(numbers != ABSENT) & (numbers < self._index.first + len(self._unchecked))]
-        found: list[int] = earlier[self._unchecked[earlier - self._index.first]].tolist()
+        earlier = numbers[(numbers != ABSENT) & (numbers < self._index.first + self._earlier)]
+        found: list[int] = earlier[~self._checked.rows[earlier - self._index.first]].tolist()
         return found
 
 

@@ -1,57 +1,120 @@
-"""Catalogs: what the checkpoints of a session say, said again in few records; and whether it is the same."""
+"""Catalogs: what the checkpoints of a session say, gathered while they are written, in few records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from glancearchive.format.catalog import Catalog
-from glancearchive.format.encoding import pack
-from glancearchive.format.schema import CatalogPart, ImagePart
+import numpy as np
 
-_RECORD = 4 << 20  # about how many bytes a catalog record holds
-_ROWS = 1 << 16  # frame or extent rows in one record
+from glancearchive.format.extents import join_extents
+from glancearchive.format.header import RecordType
+from glancearchive.format.imageparts import Extents, ImageBegin, ImagePart
+from glancearchive.format.schema import CatalogPart, Checkpoint, FrameRun
+from glancearchive.format.structured import Encoded, encode
 
-
-def consolidate(session: Catalog, volume: int) -> Iterator[CatalogPart]:
-    """The catalogs of a session in `volume`: frames, then images, then their extents."""
-    for run in session.frames.runs(volume, _ROWS):
-        yield CatalogPart(frames=run)
-    entries = [session.entries[number] for number in sorted(session.entries)]
-    about = (ImagePart(entry.number, entry.begin, end=entry.end) for entry in entries)
-    yield from _split((part, len(pack(part.to_map()))) for part in about if part.begin or part.end)
-    yield from _split(
-        (ImagePart(entry.number, None, position, rows), rows.nbytes)
-        for entry in entries
-        for position, rows in entry.stretches(_ROWS)
-    )
+_RECORD = 3 << 18  # about how many bytes a catalog record holds; up to 1 MiB no reader has to count the values in it
+_END = 500  # about how many of them the end of an image takes,
+_PART = 50  # and an image part besides its extents
+_FRAMES = 1 << 16  # frames in one record
 
 
-def _split(parts: Iterator[tuple[ImagePart, int]]) -> Iterator[CatalogPart]:
-    """Catalogs of about _RECORD bytes each, of parts that come with their size; no image twice in one."""
-    held: list[ImagePart] = []
-    total = 0
-    for part, size in parts:
-        if held and (total + size > _RECORD or held[-1].number == part.number):
-            yield CatalogPart(images=tuple(held))
-            held, total = [], 0
-        held.append(part)
-        total += size
-    if held:
-        yield CatalogPart(images=tuple(held))
+@dataclass(slots=True)
+class _Stretch:
+    """Extents of one image that continue one another, from `position` to `end` (block indices of the image)."""
+
+    position: int
+    end: int
+    pieces: list[Extents]
 
 
-def catalog_difference(checkpoints: Catalog, catalogs: Catalog) -> str:
-    """How the catalogs of a session differ from its checkpoints; "" when they say the same."""
-    if list(checkpoints.frames) != list(catalogs.frames):
-        return "lists other frames than the checkpoints"
-    if checkpoints.entries.keys() != catalogs.entries.keys():
-        return "lists other images than the checkpoints"
-    for number, entry in checkpoints.entries.items():
-        other = catalogs.entries[number]
-        if entry.begin != other.begin or entry.end != other.end:
-            return f"describes image {number} otherwise than the checkpoints"
-        extents, gaps = entry.extents()
-        others, other_gaps = other.extents()
-        if gaps != other_gaps or extents.tobytes() != others.tobytes():
-            return f"has other extents for image {number} than the checkpoints"
-    return ""
+@dataclass(slots=True)
+class _Kind:
+    """Catalogs of one kind: those that are complete, as they will be stored, and the parts of the next one."""
+
+    complete: list[Encoded] = field(default_factory=list)
+    held: int = 0  # about how many bytes the next one has
+
+
+class Consolidator:
+    """Learns checkpoints in order, and gives their catalogs. Most of it is kept compressed, as it will be stored."""
+
+    def __init__(self, block_size: int) -> None:
+        self._block_size = block_size
+        self._frames, self._images, self._extents = _Kind(), _Kind(), _Kind()
+        self._runs: list[FrameRun] = []  # frames of the next catalog
+        self._begun: dict[int, ImageBegin] = {}  # images that have not ended
+        self._parts: dict[int, ImagePart] = {}  # of the next catalog, by number
+        self._stretches: dict[int, _Stretch] = {}
+
+    def learn(self, checkpoint: Checkpoint) -> None:
+        """Take what `checkpoint` says, which follows those before it."""
+        run = checkpoint.frames
+        if len(run.rows):
+            self._runs.append(FrameRun(run.first_frame, run.first_block, run.rows))
+            self._frames.held += len(run.rows)
+            if self._frames.held >= _FRAMES:
+                self._close_frames()
+        for part in checkpoint.images:
+            if part.begin is not None:
+                self._begun[part.number] = part.begin
+            if part.extents is not None and len(part.extents):
+                self._learn_extents(part.number, part.position, part.extents)
+            if part.end is not None:
+                self._learn_image(ImagePart(part.number, self._begun.pop(part.number, None), end=part.end))
+
+    def _learn_image(self, part: ImagePart) -> None:
+        size = _END + (len(part.begin.packed) if part.begin else 0) + (len(part.end.reason) if part.end else 0)
+        if self._images.held + size > _RECORD:
+            self._close_images()
+        self._parts[part.number] = part
+        self._images.held += size
+
+    def _learn_extents(self, number: int, position: int, rows: Extents) -> None:
+        known = self._stretches.get(number)
+        size = _PART + rows.nbytes
+        if self._extents.held + size > _RECORD or (known is not None and known.end != position):
+            self._close_extents()
+            known = None
+        if known is None:
+            known = self._stretches[number] = _Stretch(position, position, [])
+        known.pieces.append(rows)
+        known.end += int(rows[:, 1].sum())
+        self._extents.held += size
+
+    def catalogs(self) -> Iterator[tuple[str, Encoded]]:
+        """The catalogs of all that was learned, each with its kind. Nothing can be learned afterwards."""
+        for number in sorted(self._begun):
+            self._learn_image(ImagePart(number, self._begun[number]))
+        self._close_frames()
+        self._close_images()
+        self._close_extents()
+        for name, kind in (("frames", self._frames), ("images", self._images), ("extents", self._extents)):
+            for encoded in kind.complete:
+                yield name, encoded
+
+    def _close_frames(self) -> None:
+        if self._runs:
+            rows = np.concatenate([run.rows for run in self._runs])
+            first = self._runs[0]
+            self._close(self._frames, CatalogPart(FrameRun(first.first_frame, first.first_block, rows)))
+            self._runs = []
+
+    def _close_images(self) -> None:
+        if self._parts:
+            self._close(self._images, CatalogPart(images=tuple(self._parts[key] for key in sorted(self._parts))))
+            self._parts = {}
+
+    def _close_extents(self) -> None:
+        if self._stretches:
+            parts = []
+            for number in sorted(self._stretches):
+                stretch = self._stretches[number]
+                rows = join_extents(np.concatenate(stretch.pieces))
+                parts.append(ImagePart(number, None, stretch.position, rows))
+            self._close(self._extents, CatalogPart(images=tuple(parts)))
+            self._stretches = {}
+
+    def _close(self, kind: _Kind, content: CatalogPart) -> None:
+        kind.complete.append(encode(RecordType.CATALOG, content.to_map(), self._block_size))
+        kind.held = 0

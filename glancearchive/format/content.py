@@ -13,7 +13,7 @@ import numpy as np
 
 from glancearchive.errors import ImageError
 from glancearchive.format.frameindex import Frame, FrameIndex
-from glancearchive.format.schema import ZEROS, Extents
+from glancearchive.format.imageparts import ZEROS, Extents
 
 CHUNK = 1 << 20
 _MOST_ZEROS = 256 << 20  # in one segment: whoever takes them may have to hash them, and wants to be able to stop

@@ -48,7 +48,7 @@ class Fields:
         value = self.get(key, str)
         if value not in allowed:
             raise ValueError(f"{self._what}: {key} is {value!r}, expected one of {', '.join(allowed)}")
-        return value
+        return allowed[allowed.index(value)]  # the one that is there for all of them
 
     def rows(self, key: str, size: int) -> bytes:
         value = self.get(key, bytes)

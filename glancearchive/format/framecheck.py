@@ -11,6 +11,7 @@ import numpy as np
 
 from glancearchive.errors import BlockError, FormatError, FrameError
 from glancearchive.format.compression import decompress
+from glancearchive.format.framedigests import FrameDigests
 from glancearchive.format.hashing import Digests, block_digests
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.reader import Archive
@@ -35,7 +36,7 @@ class FrameCheck:
     def __init__(self, archive: Archive, blocks: bool, progress: Callable[[int], None], threads: int) -> None:
         self.faults: list[FormatError] = []
         self.bad: dict[int, FormatError] = {}  # frame number to what is wrong with it
-        self.digests: dict[int, Digests] = {}  # frame number to the digests computed from its blocks
+        self.digests = FrameDigests()  # computed from the blocks, by frame number
         self.checked = 0  # stored bytes
         self._archive = archive
         self._block_size = archive.header.block_size

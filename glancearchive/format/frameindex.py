@@ -55,6 +55,11 @@ class _Segment:
     def end_frame(self) -> int:
         return self.first_frame + len(self.rows)
 
+    def continues(self, after: _Segment) -> bool:
+        """Whether `after` begins where this one ends."""
+        here = (self.volume, self.end_frame, int(self.starts[-1]))
+        return here == (after.volume, after.first_frame, after.first_block)
+
 
 class FrameIndex:
     """Frames by number and by block number; there may be holes where volumes or records are missing."""
@@ -136,17 +141,21 @@ class FrameIndex:
             yield at, until - at
             at = until
 
-    def runs(self, volume: int, limit: int) -> Iterator[FrameRun]:
-        """The frames of `volume` as runs of at most `limit` frames each."""
-        segments = [segment for segment in self._segments if segment.volume == volume]
-        while segments:
-            joined = [segments.pop(0)]
-            while segments and segments[0].first_frame == joined[-1].end_frame:
-                joined.append(segments.pop(0))
-            rows = np.concatenate([segment.rows for segment in joined])
-            starts = np.concatenate([segment.starts[:-1] for segment in joined])
-            for at in range(0, len(rows), limit):
-                yield FrameRun(joined[0].first_frame + at, int(starts[at]), rows[at : at + limit])
+    def says_same(self, other: FrameIndex) -> bool:
+        """Whether both know the same frames, and say the same of them."""
+        return self._joined() == other._joined()
+
+    def _joined(self) -> list[tuple[int, int, int, bytes]]:
+        """Each stretch without a hole: volume, first frame, first block, rows."""
+        stretches: list[list[_Segment]] = []
+        for segment in self._segments:
+            if not stretches or not stretches[-1][-1].continues(segment):
+                stretches.append([])
+            stretches[-1].append(segment)
+        return [
+            (some[0].volume, some[0].first_frame, some[0].first_block, b"".join(one.rows.tobytes() for one in some))
+            for some in stretches
+        ]
 
     def __iter__(self) -> Iterator[Frame]:
         for segment in self._segments:

@@ -28,6 +28,14 @@ def block_digests(
     return np.frombuffer(joined, dtype="<u8").reshape(-1, 2)
 
 
+def scan_blocks(key: bytes, data: memoryview, block_size: int) -> tuple[npt.NDArray[np.bool_], Digests]:
+    """Which of the whole blocks of `data` are not zero, shape (n,), and the digests of these in order."""
+    words = np.frombuffer(data, dtype=np.uint64).reshape(-1, block_size // 8)
+    # Twice as fast as `any`, which turns each word into a bool first.
+    wanted = np.bitwise_or.reduce(words, axis=1) != 0
+    return wanted, block_digests(key, data, block_size, wanted)
+
+
 class ImageDigest:
     """Computes an image digest (SPEC section 7) from its runs, in order."""
 
@@ -47,6 +55,17 @@ class ImageDigest:
         self._switch(True)
         self._run += len(digests)
         self._digests.update(np.ascontiguousarray(digests).tobytes())
+
+    def blocks(self, wanted: npt.NDArray[np.bool_], digests: Digests) -> None:
+        """Blocks follow as `scan_blocks` describes them."""
+        borders = (np.flatnonzero(wanted[1:] != wanted[:-1]) + 1).tolist()
+        taken = 0
+        for begin, end in zip([0, *borders], [*borders, len(wanted)], strict=True):
+            if wanted[begin]:
+                self.data(digests[taken : taken + end - begin])
+                taken += end - begin
+            else:
+                self.zeros(end - begin)
 
     def _switch(self, in_data: bool) -> None:
         if in_data != self._in_data:

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.content import Content, Segment
-from glancearchive.format.hashing import Digests, ImageDigest, block_digests
+from glancearchive.format.hashing import Digests, ImageDigest, scan_blocks
+from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 from glancearchive.format.proof import digest_segment
-from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 
-_NO_DIGESTS = np.empty((0, 2), dtype=np.uint64)
-_NO_PLACES = np.empty(0, dtype=np.int64)
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
-_ZERO_STEP = bytes(_STEP)
+_BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`count` blocks of an image in a row: the whole bytes, which blocks are not zero, and the digests of these."""
+
+    data: memoryview
+    places: npt.NDArray[np.int64]
+    digests: Digests
+    count: int
 
 
 class ImageWriter:
     """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
 
-    `lock` guards the extents, which checkpoints take while other threads bring images in.
-
-    `store` is handed the digests and the bytes of the non-zero blocks of a stretch
-    and describes them; `on_end` is called once, when the image ends.
+    `lock` guards what is waiting for the store and the extents, which checkpoints take while other threads bring
+    images in. With it held, `store` gives the non-zero blocks of a stretch their numbers. `on_taken` is told after
+    every stretch how many extents there are more, `on_end` is called once, when the image ends.
     """
 
     def __init__(
@@ -37,7 +44,8 @@ class ImageWriter:
         lock: AbstractContextManager[Any],
         key: bytes,
         block_size: int,
-        store: Callable[[ImageWriter, Digests, memoryview, npt.NDArray[np.int64]], None],
+        store: Callable[[ImageWriter, Stretch], npt.NDArray[np.int64]],
+        on_taken: Callable[[int], None],
         on_end: Callable[[ImageWriter], None],
     ) -> None:
         self.number = number
@@ -52,7 +60,10 @@ class ImageWriter:
         self._key = key
         self._block_size = block_size
         self._store = store
+        self._on_taken = on_taken
         self._on_end = on_end
+        self._waiting: list[Stretch | int] = []  # for the store, in order; a number stands for so many zero blocks
+        self._waiting_size = 0  # bytes
         self._digest = ImageDigest()
         self._rest = bytearray()  # the beginning of a block
 
@@ -77,14 +88,9 @@ class ImageWriter:
         self._on_end(self)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take the next bytes. They are copied; the buffer may be used again afterwards."""
+        """Take the next bytes. The buffer must not change any more."""
         view = memoryview(data).cast("B")
         self.size += len(view)
-        if not self._rest and isinstance(data, bytes) and data == _ZERO_STEP:
-            # Several times as fast as `_take` is: bytes are compared by memcmp, up to the first difference.
-            self._digest.zeros(_STEP // self._block_size)
-            self._store(self, _NO_DIGESTS, view, _NO_PLACES)
-            return
         if self._rest:
             missing = min(self._block_size - len(self._rest), len(view))
             self._rest += view[:missing]
@@ -97,32 +103,49 @@ class ImageWriter:
             self._take(view[at : min(at + _STEP, whole)])
         self._rest += view[whole:]
 
-    def _take(self, view: memoryview) -> None:
-        """Whole blocks, at most _STEP bytes of them."""
-        words = np.frombuffer(view, dtype=np.uint64).reshape(-1, self._block_size // 8)
-        if not words.any():
-            self._digest.zeros(len(words))
-            self._store(self, _NO_DIGESTS, view, _NO_PLACES)
-            return
-        # Most blocks with data show it in their first words; only the others are looked at whole.
-        wanted: npt.NDArray[np.bool_] = np.asarray(words[:, :8].any(axis=1))
-        unsure = np.flatnonzero(~wanted)
-        wanted[unsure] = words[unsure].any(axis=1)
-        digests = block_digests(self._key, view, self._block_size, wanted)
-        self._follow(wanted, digests)
-        places = np.flatnonzero(wanted)
-        self._store(self, digests, view, places)
+    def write_zeros(self, count: int) -> None:
+        """Take `count` zero bytes, in next to no time."""
+        missing = min(-len(self._rest) % self._block_size, count)
+        self.write(bytes(missing))
+        blocks, rest = divmod(count - missing, self._block_size)
+        self.size += blocks * self._block_size
+        if blocks:
+            self._digest.zeros(blocks)
+            with self._lock:
+                self._wait_zeros(blocks)
+            self._on_taken(0)
+        self.write(bytes(rest))
 
-    def _follow(self, wanted: npt.NDArray[np.bool_], digests: Digests) -> None:
-        """Bring the image digest up to date, run by run."""
-        borders = np.flatnonzero(wanted[1:] != wanted[:-1]) + 1
-        taken = 0
-        for begin, end in zip([0, *borders.tolist()], [*borders.tolist(), len(wanted)], strict=True):
-            if wanted[begin]:
-                self._digest.data(digests[taken : taken + end - begin])
-                taken += end - begin
+    def _take(self, data: memoryview) -> None:
+        """Whole blocks, at most _STEP bytes of them."""
+        wanted, digests = scan_blocks(self._key, data, self._block_size)
+        self._digest.blocks(wanted, digests)
+        with self._lock:
+            if len(digests):
+                self._waiting.append(Stretch(data, np.flatnonzero(wanted), digests, len(wanted)))
+                self._waiting_size += len(data)
             else:
-                self._digest.zeros(end - begin)
+                self._wait_zeros(len(wanted))
+            rows = len(self.rows)
+            if self._waiting_size >= _BATCH:
+                self.flush()
+            rows = len(self.rows) - rows
+        self._on_taken(rows)
+
+    def _wait_zeros(self, count: int) -> None:
+        if self._waiting and isinstance(self._waiting[-1], int):
+            count += self._waiting.pop()  # type: ignore[operator]
+        self._waiting.append(count)
+
+    def flush(self) -> None:
+        """With the lock held, store what waits and describe it by extents."""
+        for stretch in self._waiting:
+            if isinstance(stretch, int):
+                self.append(ZEROS, stretch)
+            else:
+                self._describe(stretch.places, self._store(self, stretch), stretch.count)
+        self._waiting.clear()
+        self._waiting_size = 0
 
     def append(self, start: int, count: int) -> None:
         """With the lock held, describe the next `count` blocks: zeros, or stored blocks from number `start` on."""
@@ -133,11 +156,8 @@ class ImageWriter:
                 return
         self.rows.append([start, count])
 
-    def describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
+    def _describe(self, places: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64], total: int) -> None:
         """With the lock held, describe `total` blocks: those at `places` are stored as `numbers`, the others zeros."""
-        if not len(places):
-            self.append(ZEROS, total)
-            return
         at = 0
         breaks = np.flatnonzero((np.diff(places) != 1) | (np.diff(numbers) != 1)) + 1
         for first, last in zip([0, *breaks.tolist()], [*breaks.tolist(), len(places)], strict=True):
@@ -157,7 +177,9 @@ class ImageWriter:
         if self._rest:
             self._take(memoryview(bytes(self._rest.ljust(self._block_size, b"\0"))))
             self._rest.clear()
-        self.end = ImageEnd(COMPLETE, "", size, self._digest.digest(size), dict(hashes), verified)
+        with self._lock:
+            self.flush()
+            self.end = ImageEnd(COMPLETE, "", size, self._digest.digest(size), dict(hashes), verified)
         self._on_end(self)
 
     def give_up(self, reason: str, status: str = FAILED) -> None:
@@ -165,6 +187,7 @@ class ImageWriter:
         if not reason:
             raise ValueError("no reason was given")
         with self._lock:
+            self._waiting.clear()
             self.rows.clear()
             # What has extents in a checkpoint cannot be said to have no data.
             self.end = ImageEnd(FAILED if self.committed else status, reason)

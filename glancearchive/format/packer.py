@@ -15,7 +15,7 @@ from glancearchive.format.recordfile import RecordFile
 
 @dataclass(slots=True)
 class _OpenFrame:
-    data: bytearray
+    data: memoryview  # of a bytearray: assigning to a part of that itself would copy twice
     used: int = 0
     owners: dict[int, int] = field(default_factory=dict)  # image number to blocks it brought
 
@@ -50,7 +50,7 @@ class FramePacker:
         self._pool = ThreadPoolExecutor(threads, "compress")
         self._waiting: deque[tuple[Future[_Compressed], _OpenFrame]] = deque()
         self._most_waiting = threads + 1
-        self._spare: list[bytearray] = []
+        self._spare: list[memoryview] = []
         self._open: _OpenFrame | None = None
 
     def add(self, blocks: memoryview, image: int) -> None:
@@ -58,7 +58,9 @@ class FramePacker:
         self.taken += len(blocks) // self._block_size
         while blocks:
             if self._open is None:
-                self._open = _OpenFrame(self._spare.pop() if self._spare else bytearray(self._level.frame_size))
+                self._open = _OpenFrame(
+                    self._spare.pop() if self._spare else memoryview(bytearray(self._level.frame_size))
+                )
             frame = self._open
             taken = blocks[: len(frame.data) - frame.used]
             frame.data[frame.used : frame.used + len(taken)] = taken
@@ -77,7 +79,7 @@ class FramePacker:
             self._write_next()
 
     def _compress(self, frame: _OpenFrame) -> _Compressed:
-        stored = compress(memoryview(frame.data)[: frame.used], self._level)
+        stored = compress(frame.data[: frame.used], self._level)
         return _Compressed(stored, digest(stored))
 
     def _write_next(self) -> None:

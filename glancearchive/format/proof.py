@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from glancearchive.errors import ImageError
+from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.content import Segment
-from glancearchive.format.hashing import ImageDigest, block_digests
-from glancearchive.format.reader import ArchivedImage
+from glancearchive.format.hashing import ImageDigest, block_digests, scan_blocks
+
+_PIECE = 1 << 20  # bytes read at once; a multiple of every block size
 
 
 def digest_segment(digest: ImageDigest, segment: Segment, key: bytes, block_size: int) -> None:
@@ -39,3 +43,23 @@ class ImageProof:
         if found != self._image.digest:
             expected = self._image.digest.hex() if self._image.digest else "none"
             raise ImageError(f"image {self._image.id}: its digest is {found.hex()}, recorded is {expected}")
+
+
+def is_image(image: ArchivedImage, file: BinaryIO) -> bool:
+    """Whether what is to be read from `file` are the bytes of `image`, by its digest. Raises OSError."""
+    digest = ImageDigest()
+    size, piece = 0, memoryview(bytearray(_PIECE))
+    while count := _fill(file, piece):
+        size += count
+        whole = -(-count // image.block_size) * image.block_size
+        piece[count:whole] = bytes(whole - count)
+        digest.blocks(*scan_blocks(image.hash_key, piece[:whole], image.block_size))
+    return size == image.size and digest.digest(size) == image.digest
+
+
+def _fill(file: BinaryIO, piece: memoryview) -> int:
+    """Read until `piece` is full or the file ends."""
+    at = 0
+    while at < len(piece) and (count := file.readinto(piece[at:])):  # type: ignore[attr-defined]
+        at += count
+    return at

@@ -3,80 +3,22 @@
 from __future__ import annotations
 
 import copy
-import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
 
 from glancearchive.errors import ArchiveError, ChainError, FormatError, ImageError, UnsupportedError, VolumeError
-from glancearchive.format.catalog import Catalog, Entry, check_extents
-from glancearchive.format.content import Content, FrameCache, ImageFile
+from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.catalog import Catalog
+from glancearchive.format.content import FrameCache
 from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, ImageEnd
+from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.structured import check_supported, read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
-
-
-class ArchivedImage:
-    """One image in an archive."""
-
-    def __init__(self, archive: Archive, entry: Entry) -> None:
-        self._archive = archive
-        self.entry = entry
-        begin, end = entry.begin, entry.end or ImageEnd(entry.status)
-        self.number = entry.number
-        self.id: str = begin.id if begin is not None else ""
-        self.metadata: Mapping[str, Any] = begin.metadata if begin is not None else {}
-        """The image's metadata, verbatim."""
-        self.members: tuple[Mapping[str, Any], ...] = begin.members if begin is not None else ()
-        self.status: str = entry.status
-        """``complete``, ``no-data``, ``failed`` or ``unfinished``."""
-        self.reason: str = end.reason
-        """Why there is no data ("" when the status is ``complete``)."""
-        self.size: int | None = end.size
-        """Bytes of the image; None unless the status is ``complete``."""
-        self.digest: bytes | None = end.digest
-        """The image digest, 32 bytes; None unless the status is ``complete``."""
-        self.hashes: Mapping[str, str] = end.hashes
-        """Hashes of the whole image computed when it was archived: algorithm to lower-case hex."""
-        self.verified: str = end.verified
-        """The algorithm whose value the source confirmed; "" when it had stated none."""
-        self.stored: int = end.stored
-        """Bytes this image added to the archive, compressed."""
-        self.hash_key = archive.header.hash_key
-        self.block_size = archive.header.block_size
-
-    @property
-    def name(self) -> str:
-        """The image's name, "" when it has none."""
-        return str(self.metadata.get("name") or "")
-
-    def faults(self) -> list[str]:
-        """What the volumes at hand do not say of the image, or say wrongly; nothing but extents is read to find out."""
-        self._archive.load_extents()
-        if self.entry.begin is None:
-            return ["no record at hand says what it is"]
-        return check_extents(self.entry, self._archive.catalog.frames, self._archive.header.block_size)
-
-    def content(self) -> Content:
-        """The image's bytes. Raises ImageError when the image has none, or not all of them."""
-        if self.size is None:
-            raise ImageError(f"image {self.id} has no data here: {self.reason or self.status}")
-        faults = self.faults()
-        if faults:
-            raise ImageError(f"image {self.id} is not all here: {faults[0]}")
-        archive = self._archive
-        extents, _ = self.entry.extents()
-        return Content(self.size, extents, archive.catalog.frames, archive.cache, archive.header.block_size)
-
-    def open(self) -> io.BufferedReader:
-        """The image as a seekable binary file, checked as it is read. Raises as `content`."""
-        return io.BufferedReader(ImageFile(self.content(), self.id), 1 << 18)
 
 
 class Archive:
@@ -90,6 +32,7 @@ class Archive:
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
         self.faults: list[FormatError] = []
+        self._told: set[str] = set()  # what they say, for a scan meets what was found when opening once more
         self.volumes: dict[int, Volume] = {}
         self.root_digest: bytes | None = None
         self.finished = False
@@ -116,6 +59,8 @@ class Archive:
             self.close()
             raise
         self.images = [ArchivedImage(self, entry) for entry in self.catalog.current()]
+        self._by_id: dict[str, ArchivedImage] | None = None  # both made when they are first asked for
+        self._by_name: dict[str, list[ArchivedImage]] | None = None
 
     def _open_files(self, paths: Iterable[str | os.PathLike[str]]) -> bytes:
         """Open the volumes; files that are none of this archive's become faults. Returns the archive id."""
@@ -134,7 +79,7 @@ class Archive:
                 raise
             except FormatError as error:
                 volume.close()
-                self.faults.append(error)
+                self._add_faults([error])
                 continue
             archive_id = found
             self.volumes[number] = volume
@@ -143,7 +88,7 @@ class Archive:
         for number, volume in self.volumes.items():
             claimed = volume_number(volume.path)
             if len(self.volumes) > 1 and claimed not in (None, number):
-                self.faults.append(VolumeError(f"is volume {number} by what it says", volume=volume.name))
+                self._add_faults([VolumeError(f"is volume {number} by what it says", volume=volume.name)])
         return archive_id
 
     def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
@@ -159,7 +104,7 @@ class Archive:
             except UnsupportedError:
                 raise
             except FormatError as error:
-                self.faults.append(error)
+                self._add_faults([error])
                 continue
             if found is not None:
                 break
@@ -167,7 +112,7 @@ class Archive:
             return known
         check_supported(found, {"volume": volume.name})
         if known is not None and known.shared() != found.shared():
-            self.faults.append(VolumeError("its header differs from that of the volumes before", volume=volume.name))
+            self._add_faults([VolumeError("its header differs from that of the volumes before", volume=volume.name)])
             self.volumes.pop(number).close()
             self.ends.pop(number, None)
         return known or found
@@ -176,7 +121,7 @@ class Archive:
         volume = self.volumes.get(number)
         self._before[number] = copy.deepcopy(self._position)
         if volume is None:
-            self.faults.append(VolumeError(f"volume {number} is missing", volume=self.volume_name(number)))
+            self._add_faults([VolumeError(f"volume {number} is missing", volume=self.volume_name(number))])
             self._position.forget()
             return
         end = self.ends.get(number)
@@ -186,9 +131,9 @@ class Archive:
         try:
             front = read_structured(volume, volume.read_header(0), 0)
             if front != end.header:
-                self.faults.append(ChainError("its header record and its end record differ", volume=volume.name))
+                self._add_faults([ChainError("its header record and its end record differ", volume=volume.name)])
         except FormatError as error:  # the end record says the same
-            self.faults.append(error)
+            self._add_faults([error])
         try:
             for row in end.catalog:
                 if row.kind == "extents":
@@ -199,7 +144,7 @@ class Archive:
             assert last is not None
             self._position.follow(end, last.record_digest)
         except FormatError as error:
-            self.faults.append(error)
+            self._add_faults([error])
             self._scan(number)
 
     def _read_catalog(self, number: int, row: CatalogRow) -> CatalogPart:
@@ -258,19 +203,20 @@ class Archive:
             self.ends.pop(number, None)
 
     def _add_faults(self, faults: list[FormatError]) -> None:
-        known = {str(fault) for fault in self.faults}
-        self.faults += [fault for fault in faults if str(fault) not in known]
+        for fault in faults:
+            if str(fault) not in self._told:
+                self._told.add(str(fault))
+                self.faults.append(fault)
 
     def _check_end(self) -> None:
         last = max(self.volumes)
         for number, one in self.ends.items():
             if one.final and number < last:
-                self.faults.append(
-                    VolumeError("ends the archive, but there are more volumes", volume=self.volume_name(number))
-                )
+                message = "ends the archive, but there are more volumes"
+                self._add_faults([VolumeError(message, volume=self.volume_name(number))])
         end = self.ends.get(last)
         if end is not None and not end.final:
-            self.faults.append(VolumeError(f"volume {last + 1} is missing", volume=self.volume_name(last + 1)))
+            self._add_faults([VolumeError(f"volume {last + 1} is missing", volume=self.volume_name(last + 1))])
         header = self.volumes[last].end_header()
         if end is not None and end.final:
             self.finished = True
@@ -280,12 +226,15 @@ class Archive:
         """Read the extents of all images, if that was put off. Damage is added to `faults`."""
         with self._lock:
             waiting, self._extents = self._extents, []
+            damaged: set[int] = set()
             for number, row in waiting:
                 try:
                     self._apply(number, self._read_catalog(number, row))
                 except FormatError as error:
-                    self.faults.append(error)
-                    self._scan(number)
+                    self._add_faults([error])
+                    damaged.add(number)
+            for number in sorted(damaged):
+                self._scan(number)
 
     def _load_frame(self, frame: Frame) -> bytes:
         return self.volumes[frame.volume].read_raw(frame.header(self.archive_id))
@@ -299,9 +248,15 @@ class Archive:
 
     def find(self, name: str) -> list[ArchivedImage]:
         """The image with this id, else all images with this name."""
-        return [image for image in self.images if image.id == name] or [
-            image for image in self.images if image.name == name
-        ]
+        if self._by_id is None:
+            self._by_id = {image.id: image for image in self.images if image.id}
+        if name in self._by_id:
+            return [self._by_id[name]]
+        if self._by_name is None:
+            self._by_name = {}
+            for image in self.images:
+                self._by_name.setdefault(image.name, []).append(image)
+        return list(self._by_name.get(name, ()))
 
     def __iter__(self) -> Iterator[ArchivedImage]:
         return iter(self.images)

@@ -14,13 +14,8 @@ except ImportError:  # Windows: there the open file alone keeps others from rena
     fcntl = None  # type: ignore[assignment]
 
 from glancearchive.errors import ExistsError, LocalError
-from glancearchive.format.compression import LEVELS, compress
-from glancearchive.format.encoding import pack
-from glancearchive.format.hashing import digest
-from glancearchive.format.header import MAX_STRUCTURED_SIZE, RecordHeader, RecordType
-from glancearchive.format.structured import decode
-
-_STRUCTURED_LEVEL = LEVELS["default"]
+from glancearchive.format.header import RecordHeader, RecordType
+from glancearchive.format.structured import Encoded, encode
 
 
 class RecordFile:
@@ -69,12 +64,11 @@ class RecordFile:
 
     def write_structured(self, kind: RecordType, value: Mapping[str, Any]) -> RecordHeader:
         """Append a structured record. Returns its header. Raises ValueError when it is too large."""
-        raw = pack(value)
-        if len(raw) > MAX_STRUCTURED_SIZE:
-            raise ValueError(f"a {kind.name.lower()} record of {len(raw)} bytes, the limit is {MAX_STRUCTURED_SIZE}")
-        decode(kind, raw, self.block_size)
-        stored = compress(raw, _STRUCTURED_LEVEL)
-        return self.write_payload(kind, stored, len(raw), digest(stored))
+        return self.write_encoded(kind, encode(kind, value, self.block_size))
+
+    def write_encoded(self, kind: RecordType, encoded: Encoded) -> RecordHeader:
+        """Append a structured record that `encode` made. Returns its header."""
+        return self.write_payload(kind, encoded.stored, encoded.raw_size, encoded.payload_digest)
 
     def write_copy(self, header: RecordHeader) -> None:
         """Append a record header once more: the end copy."""

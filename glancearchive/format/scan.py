@@ -17,11 +17,10 @@ from glancearchive.errors import (
     ImageError,
     VolumeError,
 )
-from glancearchive.format.catalog import Catalog
-from glancearchive.format.consolidate import catalog_difference
-from glancearchive.format.frameindex import FrameIndex
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType, is_ancillary
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, FrameRun, ImagePart
+from glancearchive.format.imageparts import ImagePart
+from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.session import Account
 from glancearchive.format.structured import Content, check_supported, read_structured
 from glancearchive.format.volume import Volume
 
@@ -81,8 +80,8 @@ class VolumeScan:
         self._awaiting_copy: RecordHeader | None = None
         self._in_catalogs = False
         self._begun: set[int] = set()  # images that have a part in this volume
-        self._session: Catalog | None = None  # what the checkpoints of this session said; None: some are not known
-        self._repeated: Catalog | None = None  # what its catalogs said
+        self._session: Account | None = None  # what the checkpoints of this session said; None: some are not known
+        self._repeated: Account | None = None  # what its catalogs said
 
     def __iter__(self) -> Iterator[Step]:
         broken_off = False
@@ -229,8 +228,8 @@ class VolumeScan:
         self._previous = header.record_digest
         self._frames = []
         self._in_catalogs = False
-        self._session = Catalog(FrameIndex(self.header.block_size))
-        self._repeated = Catalog(FrameIndex(self.header.block_size))
+        self._session = Account(self.number, self.header.block_size)
+        self._repeated = Account(self.number, self.header.block_size)
 
     def _commit(self, header: RecordHeader, previous: bytes, step: Step) -> None:
         if self._previous is not None and previous != self._previous:
@@ -281,7 +280,7 @@ class VolumeScan:
 
     def _learn(
         self,
-        into: Catalog | None,
+        into: Account | None,
         images: tuple[ImagePart, ...],
         run: FrameRun | None,
         header: RecordHeader,
@@ -291,12 +290,11 @@ class VolumeScan:
             return
         if run is not None:
             try:
-                into.frames.add(self.number, run)
+                into.add_frames(run)
             except ValueError as error:
                 step.faults.append(self._fault(ChainError, header, str(error)))
         for part in images:
-            known = into.entries.get(part.number)
-            if into is self._session and known is not None and known.end is not None:
+            if into is self._session and into.has_ended(part.number):
                 step.faults.append(self._fault(ImageError, header, f"image {part.number} goes on after its end"))
             try:
                 into.add_part(part)
@@ -326,7 +324,7 @@ class VolumeScan:
             if known is not None and value != known:
                 step.faults.append(self._fault(ChainError, header, f"counts {value} {name}, expected {known}"))
         if self._session is not None and self._repeated is not None:
-            difference = catalog_difference(self._session, self._repeated)
+            difference = self._session.difference(self._repeated)
             if difference:
                 step.faults.append(self._fault(ChainError, header, f"the catalog {difference}"))
         self.end = content

@@ -6,9 +6,7 @@ and raises ValueError naming the first that is missing or wrong.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -16,22 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.compression import max_stored_size
-from glancearchive.format.fields import Fields, mapping, text
+from glancearchive.format.fields import Fields, text
 from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
 from glancearchive.format.header import MAX_FRAME_SIZE
+from glancearchive.format.imageparts import MAX_BLOCKS, MAX_IMAGES, ImagePart, image_parts
 
-ZEROS = 2**64 - 1  # as the start of an extent
-MAX_BLOCKS = 2**62
-MAX_IMAGES = 2**32
 BLOCK_SIZES = tuple(1 << shift for shift in range(12, 17))
-COMPLETE, NO_DATA, FAILED = "complete", "no-data", "failed"
-IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+DEFAULT_BLOCK_SIZE = 4096
 
 FRAME_ROW = np.dtype([("offset", "<u8"), ("stored_size", "<u4"), ("raw_size", "<u4"), ("payload_digest", "V32")])
 FrameRows = npt.NDArray[np.void]
 """Frame index rows, dtype FRAME_ROW, shape (n,)."""
-Extents = npt.NDArray[np.uint64]
-"""Extent rows ``start, count``, shape (n, 2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +36,7 @@ class ArchiveHeader:
     source: str
     writer: str
     level: str
-    block_size: int = 4096
+    block_size: int = DEFAULT_BLOCK_SIZE
     frame_size: int = 4 << 20
     first_block: int = 0
     first_frame: int = 0
@@ -124,127 +117,6 @@ class FrameRun:
         return run
 
 
-def _has_bin(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_bin, value.values()))
-    return any(map(_has_bin, value)) if isinstance(value, list | tuple) else isinstance(value, bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBegin:
-    """What an image is, SPEC section 6.3: ``begin``."""
-
-    id: str
-    metadata: Mapping[str, Any]
-    members: tuple[Mapping[str, Any], ...] = ()
-
-    def to_map(self) -> dict[str, Any]:
-        return {"id": self.id, "metadata": self.metadata, "members": self.members}
-
-    @classmethod
-    def from_map(cls, value: Any) -> ImageBegin:
-        fields = Fields(value, "begin")
-        begin = cls(fields.get("id", str), fields.get("metadata", dict), fields.each("members", mapping))
-        if not IMAGE_ID.fullmatch(begin.id):
-            raise ValueError(f"begin: {begin.id[:140]!r} is not allowed as an id")
-        if begin.metadata.get("id", begin.id) != begin.id:
-            raise ValueError(f"begin: the metadata of {begin.id!r} are those of another image")
-        if _has_bin([begin.metadata, *begin.members]):
-            raise ValueError("begin: metadata or members with a bin, which JSON does not have")
-        return begin
-
-
-@dataclass(frozen=True, slots=True)
-class ImageEnd:
-    """How an image ended, SPEC section 6.3: ``end``."""
-
-    status: str
-    reason: str = ""
-    size: int | None = None
-    digest: bytes | None = None
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    verified: str = ""
-    stored: int = 0
-
-    def to_map(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_map(cls, value: Any) -> ImageEnd:
-        fields = Fields(value, "end")
-        end = cls(
-            status=fields.choice("status", COMPLETE, NO_DATA, FAILED),
-            reason=fields.get("reason", str),
-            size=fields.uint("size", optional=True),
-            digest=fields.binary("digest", 32, optional=True),
-            hashes={text(name): text(value) for name, value in fields.get("hashes", dict).items()},
-            verified=fields.get("verified", str),
-            stored=fields.uint("stored"),
-        )
-        complete = end.status == COMPLETE
-        if complete != (end.size is not None) or complete != (end.digest is not None):
-            raise ValueError(f"end: size or digest do not fit the status {end.status}")
-        return end
-
-
-@dataclass(slots=True)
-class ImagePart:
-    """Something new of one image, SPEC section 6.3. `position` is a block index within the image."""
-
-    number: int
-    begin: ImageBegin | None = None
-    position: int = 0
-    extents: Extents | None = None
-    end: ImageEnd | None = None
-
-    def to_map(self) -> dict[str, Any]:
-        value: dict[str, Any] = {"number": self.number}
-        if self.begin is not None:
-            value["begin"] = self.begin.to_map()
-        if self.extents is not None:
-            value["position"], value["extents"] = self.position, self.extents.tobytes()
-        if self.end is not None:
-            value["end"] = self.end.to_map()
-        return value
-
-    @classmethod
-    def from_map(cls, value: Any) -> ImagePart:
-        fields = Fields(value, "image")
-        part = cls(fields.uint("number", MAX_IMAGES - 1))
-        if "begin" in fields:
-            part.begin = ImageBegin.from_map(fields.get("begin", dict))
-        if "end" in fields:
-            part.end = ImageEnd.from_map(fields.get("end", dict))
-        if "extents" in fields:
-            part.position = fields.uint("position", MAX_BLOCKS)
-            part.extents = np.frombuffer(fields.rows("extents", 16), dtype="<u8").reshape(-1, 2)
-            _check_extents(part.extents, part.position)
-        elif "position" in fields:
-            raise ValueError("image: position without extents")
-        if part.begin is None and part.end is None and part.extents is None:
-            raise ValueError("image: a part that says nothing")
-        return part
-
-
-def _check_extents(extents: Extents, position: int) -> None:
-    starts, counts = extents[:, 0], extents[:, 1]
-    data = starts != ZEROS
-    if np.any(data & (starts >= MAX_BLOCKS)):
-        raise ValueError("image: an extent with a reserved start")
-    if np.any(counts == 0) or np.any(counts > MAX_BLOCKS):
-        raise ValueError("image: an extent whose count is not allowed")
-    # Each count is below 2^62 here, so float addition cannot miss a sum beyond the limit by more than rounding.
-    if position + float(counts.astype(np.float64).sum()) > MAX_BLOCKS:
-        raise ValueError("image: extents beyond the limit of blocks")
-
-
-def _parts(fields: Fields) -> tuple[ImagePart, ...]:
-    parts = fields.each("images", ImagePart.from_map)
-    if any(one.number >= other.number for one, other in pairwise(parts)):
-        raise ValueError("images: not in ascending order of number")
-    return parts
-
-
 @dataclass(slots=True)
 class Checkpoint:
     """The payload of a `checkpoint` record, SPEC section 6.2."""
@@ -264,7 +136,7 @@ class Checkpoint:
     def from_map(cls, value: Any, block_size: int) -> Checkpoint:
         fields = Fields(value, "checkpoint")
         frames = FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=True)
-        return cls(fields.binary("previous", 32), frames, _parts(fields))
+        return cls(fields.binary("previous", 32), frames, image_parts(fields))
 
 
 CATALOG_KINDS = ("frames", "images", "extents")
@@ -289,7 +161,7 @@ class CatalogPart:
             raise ValueError("catalog: expected either frames or images")
         if "frames" in fields:
             return cls(frames=FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=False))
-        parts = _parts(fields)
+        parts = image_parts(fields)
         kinds = {part.extents is not None for part in parts}
         if len(kinds) > 1 or (kinds == {True} and any(part.begin or part.end for part in parts)):
             raise ValueError("catalog: extents mixed with other image parts")

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from glancearchive.errors import FormatError, LocalError
+from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.consolidate import Consolidator
 from glancearchive.format.frameindex import FrameIndex
-from glancearchive.format.hashing import Digests
+from glancearchive.format.growing import Room
 from glancearchive.format.header import BEGINNING, HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.imageparts import ZEROS
 from glancearchive.format.reader import identify
 from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
 from glancearchive.format.scan import Position, Step, VolumeScan
-from glancearchive.format.schema import ZEROS, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.format.structured import read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.version import __version__
@@ -32,8 +35,9 @@ class State:
     """What a writer knows at a commit record.
 
     `offset` is the byte after it, where writing goes on; `previous` its record digest; `numbers` the next number of
-    each record type. `session` holds what was said since the last end record, `catalog` all. `began` tells for
-    each image how many blocks were committed before its first part.
+    each record type. `catalog` holds all that was said up to where writing began in this run, `session` what was said
+    since the last end record. `began` tells for each image without an end how many blocks were committed before its
+    first part.
     """
 
     header: ArchiveHeader
@@ -43,9 +47,9 @@ class State:
     previous: bytes
     numbers: dict[RecordType, int]
     catalog: Catalog
-    session: Catalog
+    session: Consolidator
+    index: BlockIndex
     catalog_rows: tuple[CatalogRow, ...] = ()
-    digests: list[Digests] = field(default_factory=list)
     blocks: int = 0
     images: int = 0
     began: dict[int, int] = field(default_factory=dict)
@@ -65,8 +69,8 @@ def stored_bytes(state: State, entry: Entry) -> int:
     return total
 
 
-def find_state(volume: Volume) -> State:
-    """The state at the last good commit record of `volume`.
+def find_state(volume: Volume, room: Room) -> State:
+    """The state at the last good commit record of `volume`, with a block index in `room`.
 
     Raises FormatError when there is none, that is, when not even the header record is whole.
     """
@@ -90,9 +94,7 @@ def find_state(volume: Volume) -> State:
         if kind is not None:
             pending[kind] = header.number + 1
         if isinstance(content, ArchiveHeader):
-            empty = Catalog(FrameIndex(content.block_size)), Catalog(FrameIndex(content.block_size))
-            numbers = dict.fromkeys(RecordType, 0)
-            state = State(content, archive_id, number, 0, b"", numbers, *empty, blocks=content.first_block)
+            state = _begin_state(content, archive_id, number, room)
             _commit(state, header, pending)
         elif state is None:
             break
@@ -103,7 +105,7 @@ def find_state(volume: Volume) -> State:
             end = header, content
         elif kind is RecordType.END and end is not None:  # the copy: only now the end record counts
             state.catalog_rows = end[1].catalog
-            state.session = Catalog(FrameIndex(state.header.block_size))
+            state.session = Consolidator(state.header.block_size)
             _commit(state, end[0], pending)
             state.offset += HEADER_SIZE
             state.finished = True
@@ -129,32 +131,42 @@ def _commit(state: State, header: RecordHeader, pending: dict[RecordType, int]) 
     pending.clear()
 
 
+def _begin_state(header: ArchiveHeader, archive_id: bytes, volume: int, room: Room) -> State:
+    catalog = Catalog(FrameIndex(header.block_size))
+    numbers = dict.fromkeys(RecordType, 0)
+    session, index = Consolidator(header.block_size), BlockIndex(header.first_block, room)
+    return State(header, archive_id, volume, 0, b"", numbers, catalog, session, index, blocks=header.first_block)
+
+
 def _apply(state: State, content: Checkpoint) -> None:
     run = content.frames
-    without_digests = FrameRun(run.first_frame, run.first_block, run.rows)
-    for catalog in (state.catalog, state.session):
-        catalog.frames.add(state.volume, without_digests)
+    state.catalog.frames.add(state.volume, FrameRun(run.first_frame, run.first_block, run.rows))
+    state.session.learn(content)
     for part in content.images:
         state.began.setdefault(part.number, state.blocks)
         state.images = max(state.images, part.number + 1)
         state.catalog.add_part(part)
-        state.session.add_part(part)
+        if part.end is not None:
+            del state.began[part.number]
     if run.block_digests is not None and len(run.block_digests):
-        state.digests.append(run.block_digests)
+        # A block may stand in an archive twice; the index then finds one of them.
+        state.index.extend(run.block_digests)
         state.blocks += len(run.block_digests)
 
 
-def create_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
+def create_volume(path: Path, source: str, level: str, block_size: int, room: Room) -> tuple[State, RecordFile]:
     """A new volume with its header record, durable."""
     file = create(path)
     try:
-        return _begin_volume(path, file, source, level, block_size)
+        return _begin_volume(path, file, source, level, block_size, room)
     except BaseException:
         file.close()
         raise
 
 
-def _begin_volume(path: Path, opened: FileIO, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
+def _begin_volume(
+    path: Path, opened: FileIO, source: str, level: str, block_size: int, room: Room
+) -> tuple[State, RecordFile]:
     header = ArchiveHeader(
         hash_key=secrets.token_bytes(32),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -165,29 +177,34 @@ def _begin_volume(path: Path, opened: FileIO, source: str, level: str, block_siz
         frame_size=LEVELS[level].frame_size,
     )
     archive_id = secrets.token_bytes(16)
-    file = RecordFile(path, opened, 1, archive_id, block_size, 0, dict.fromkeys(RecordType, 0))
+    state = _begin_state(header, archive_id, 1, room)
+    file = RecordFile(path, opened, 1, archive_id, block_size, 0, state.numbers)
     record = file.write_structured(RecordType.HEADER, header.to_map())
     file.sync()
     sync_directory(path.parent)
-    catalogs = Catalog(FrameIndex(block_size)), Catalog(FrameIndex(block_size))
-    return State(header, archive_id, 1, record.end, record.record_digest, file.numbers, *catalogs), file
+    state.offset, state.previous = record.end, record.record_digest
+    return state, file
 
 
-def reopen_volume(path: Path, source: str, level: str, block_size: int) -> tuple[State, RecordFile]:
+def reopen_volume(path: Path, source: str, level: str, block_size: int | None, room: Room) -> tuple[State, RecordFile]:
     """The volume as its last good commit record left it; what follows that is cut off.
 
-    Where not even the header record became durable, the volume is begun anew, as `create_volume` does it.
-    Raises FormatError when it is no archive, or is damaged before the last thing that was committed.
+    Only its records are read, no data. Where not even the header record became durable, the volume is begun anew, as
+    `create_volume` does it. Raises FormatError when it is no archive, or is damaged before the last thing that was
+    committed; UsageError when `block_size` is not that of the archive, which cannot be changed.
     """
     file = reopen(path)
     try:
         volume = Volume(path)
         try:
             if _is_unborn(volume):
-                return _begin_volume(path, file, source, level, block_size)
-            state = find_state(volume)
+                return _begin_volume(path, file, source, level, block_size or DEFAULT_BLOCK_SIZE, room)
+            state = find_state(volume, room)
         finally:
             volume.close()
+        if block_size not in (None, state.header.block_size):
+            message = f"{path}: has blocks of {state.header.block_size} bytes, and cannot be gone on with in blocks of"
+            raise UsageError(f"{message} {block_size}: leave out the block size, or begin another archive")
         return state, RecordFile(
             path, file, state.volume, state.archive_id, state.header.block_size, state.offset, state.numbers
         )

@@ -1,16 +1,43 @@
-"""Reads structured records: payload, canonical encoding, schema, and whether this program may read the archive."""
+"""Structured records: payload, canonical encoding, schema, and whether this program may read the archive."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from glancearchive.errors import RecordError, UnsupportedError
-from glancearchive.format.encoding import unpack
-from glancearchive.format.header import RecordHeader, RecordType
+from glancearchive.format.compression import LEVELS, compress
+from glancearchive.format.encoding import pack, unpack
+from glancearchive.format.hashing import digest
+from glancearchive.format.header import MAX_STRUCTURED_SIZE, RecordHeader, RecordType
 from glancearchive.format.schema import ArchiveHeader, CatalogPart, Checkpoint, End
 from glancearchive.format.volume import Volume
 
 Content = ArchiveHeader | Checkpoint | CatalogPart | End
 
 SUPPORTED_FEATURES: frozenset[str] = frozenset()
+_LEVEL = LEVELS["default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A payload as it is stored, with what its record header says of it."""
+
+    stored: bytes
+    raw_size: int
+    payload_digest: bytes
+
+
+def encode(kind: RecordType, value: Mapping[str, Any], block_size: int) -> Encoded:
+    """The payload of a structured record. Raises ValueError when it is too large, or no reader would take it."""
+    raw = pack(value)
+    if len(raw) > MAX_STRUCTURED_SIZE:
+        raise ValueError(f"a {kind.name.lower()} record of {len(raw)} bytes, the limit is {MAX_STRUCTURED_SIZE}")
+    decode(kind, raw, block_size)
+    # A copy, for the compressor's own bytes object keeps the memory that the worst case would have needed.
+    stored = bytes(memoryview(compress(raw, _LEVEL)))
+    return Encoded(stored, len(raw), digest(stored))
 
 
 def check_supported(header: ArchiveHeader, where: dict[str, object]) -> None:

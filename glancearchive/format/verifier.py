@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 
 from glancearchive.errors import FormatError, GlanceHashError, ImageError
+from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.framecheck import FrameCheck
 from glancearchive.format.hashing import ImageDigest
-from glancearchive.format.reader import Archive, ArchivedImage
-from glancearchive.format.schema import COMPLETE, FAILED, ZEROS, Extents
+from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents
+from glancearchive.format.reader import Archive
 from glancearchive.streamhash import StreamHash, computable
 
 _DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
 VALID, DAMAGED = "valid", "damaged"
+_AHEAD = 64  # images checked ahead, for each thread
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Depth(IntEnum):
@@ -83,8 +92,7 @@ def verify(
     report = Report(checked=check.checked)
     known: dict[tuple[str, int, int, str, str], Damage] = {}
     # What was found on opening the check found again, but for what concerns no place in a volume.
-    opening = [fault for fault in archive.faults if not any(_covers(other, fault) for other in check.faults)]
-    for fault in [*check.faults, *opening]:
+    for fault in [*check.faults, *_uncovered(archive.faults, check.faults)]:
         key = fault.volume, fault.begin, fault.end, fault.layer, fault.message
         if key not in known:
             known[key] = Damage(fault)
@@ -94,26 +102,54 @@ def verify(
     causes = [damage for damage in report.damage if damage.fault.layer in _DESCRIBING]
     checker = _ImageCheck(archive, check, depth, progress)
     with ThreadPoolExecutor(threads, "images") as pool, _stopping(checker):
-        for image, found in zip(archive.images, pool.map(checker.check, archive.images), strict=True):
-            missing, faults = found
+        for image, (missing, faults) in _in_order(pool, checker.check, archive.images, _AHEAD * threads):
             if missing and not causes:
                 faults = [ImageError(f"image {image.id or image.number}: {line}") for line in missing] + faults
             for damage in causes if missing else ():
                 damage.images.append(image.id)
             for fault in faults:
-                damage = by_fault.setdefault(id(fault), Damage(fault))
-                if damage not in report.damage:
-                    report.damage.append(damage)
-                damage.images.append(image.id)
+                if id(fault) not in by_fault:
+                    by_fault[id(fault)] = Damage(fault)
+                    report.damage.append(by_fault[id(fault)])
+                by_fault[id(fault)].images.append(image.id)
             reasons = [*missing, *map(str, faults)]
             status = DAMAGED if reasons else VALID if image.status == COMPLETE else image.status
             report.images.append(ImageState(image.id, image.name, status, reasons[0] if reasons else image.reason))
     return report
 
 
-def _covers(fault: FormatError, other: FormatError) -> bool:
-    same = (fault.volume, fault.layer) == (other.volume, other.layer)
-    return same and other.begin < other.end and fault.begin <= other.begin and other.end <= fault.end
+def _uncovered(faults: Iterable[FormatError], others: Iterable[FormatError]) -> Iterator[FormatError]:
+    """Those of `faults` whose bytes no other fault of the same layer covers. There may be very many of both."""
+    spans: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for other in others:
+        spans.setdefault((other.volume, other.layer), []).append((other.begin, other.end))
+    for span in spans.values():
+        span.sort()
+    # For each, the furthest byte that it or one that begins before it reaches.
+    reach = {key: list(accumulate((end for _, end in span), max)) for key, span in spans.items()}
+    for fault in faults:
+        key = fault.volume, fault.layer
+        before = bisect_right(spans.get(key, []), fault.begin, key=lambda span: span[0])
+        if not (before and fault.begin < fault.end <= reach[key][before - 1]):
+            yield fault
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T], ahead: int
+) -> Iterator[tuple[T, R]]:
+    """Each item with its result. As `pool.map`, but never more than `ahead` of them are under way."""
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
 
 
 @contextmanager
@@ -136,8 +172,10 @@ class _ImageCheck:
         self._progress = progress
         self.stopped = False  # another thread has asked for the end
         frames = archive.catalog.frames
-        bad = [frame for frame in frames if frame.number in check.bad]
-        self._bad = [(np.uint64(one.first_block), np.uint64(one.first_block + one.blocks), one.number) for one in bad]
+        bad = [frame for frame in frames if frame.number in check.bad] if check.bad else []
+        self._bad_numbers = [frame.number for frame in bad]  # in order of their blocks
+        self._bad_begins = np.array([frame.first_block for frame in bad], dtype=np.uint64)
+        self._bad_ends = np.array([frame.first_block + frame.blocks for frame in bad], dtype=np.uint64)
 
     def check(self, image: ArchivedImage) -> tuple[list[str], list[FormatError]]:
         """What is described nowhere of `image`, and what is wrong with it or with the frames it needs."""
@@ -148,9 +186,14 @@ class _ImageCheck:
         entry, faults = image.entry, list[FormatError]()
         extents, _ = entry.extents()
         data = extents[extents[:, 0] != ZEROS]
-        for begin, end, number in self._bad:
-            if np.any((data[:, 0] < end) & (data[:, 0] + data[:, 1] > begin)):
-                faults.append(self._check.bad[number])
+        if self._bad_numbers:
+            # The bad frames from the first that ends after the extent begins, to the last that begins before it ends.
+            firsts = np.searchsorted(self._bad_ends, data[:, 0], side="right")
+            lasts = np.searchsorted(self._bad_begins, data[:, 0] + data[:, 1], side="left")
+            hit = firsts < lasts
+            spans = zip(firsts[hit].tolist(), lasts[hit].tolist(), strict=True)
+            places = sorted({place for first, last in spans for place in range(first, last)})
+            faults = [self._check.bad[self._bad_numbers[place]] for place in places]
         if faults or self._depth < Depth.FULL:
             return faults
         assert image.size is not None

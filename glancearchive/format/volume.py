@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from glancearchive.errors import (
@@ -48,23 +49,30 @@ class Volume:
         except OSError as error:
             raise LocalError(f"{self.path}: {error.strerror}") from None
         self._lock = threading.Lock()
+        self._reused = threading.local()
 
     def close(self) -> None:
         self._file.close()
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to `size` bytes at `offset`; fewer only at the end of the file. Raises OSError."""
-        if hasattr(os, "pread"):
-            data = os.pread(self._file.fileno(), size, offset)
-            while len(data) < size and (more := os.pread(self._file.fileno(), size - len(data), offset + len(data))):
-                data += more
-            return data
-        with self._lock:  # Windows has no positioned read
-            self._file.seek(offset)
-            data = b""
-            while len(data) < size and (more := self._file.read(size - len(data))):
-                data += more
-            return data
+        buffer = memoryview(bytearray(size))
+        return bytes(buffer[: self._read_into(buffer, offset)])
+
+    def _read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill `buffer` from `offset` on; returns how many bytes there were. Raises OSError."""
+        done = 0
+        with nullcontext() if hasattr(os, "preadv") else self._lock:
+            while done < len(buffer):
+                if hasattr(os, "preadv"):
+                    count = os.preadv(self._file.fileno(), [buffer[done:]], offset + done)
+                else:  # Windows has no positioned read
+                    self._file.seek(offset + done)
+                    count = self._file.readinto(buffer[done:]) or 0
+                if not count:
+                    break
+                done += count
+        return done
 
     def read_header(self, offset: int) -> RecordHeader:
         """The record header at `offset`. Raises HeaderError, VolumeError (cut), UnsupportedError."""
@@ -82,18 +90,26 @@ class Volume:
         except ValueError as error:
             raise HeaderError(str(error), **where) from None  # type: ignore[arg-type]
 
-    def read_payload(self, header: RecordHeader) -> bytes:
-        """The stored payload, its digest checked. Raises FrameError or RecordError, VolumeError when it is cut."""
+    def read_payload(self, header: RecordHeader) -> memoryview:
+        """The stored payload, its digest checked; to be used before the same thread reads another.
+
+        Raises FrameError or RecordError, VolumeError when it is cut.
+        """
         kind = FrameError if header.type == RecordType.FRAME else RecordError
         begin, end = header.payload_offset, header.end
         if end > self.size:
             message = f"the volume is cut short in a record: {self.size - begin} of {header.stored_size} bytes"
             raise VolumeError(message, volume=self.name, begin=header.offset, end=self.size)
+        # One buffer for each thread, used again: to have the kernel make pages for a new one takes as long as reading.
+        buffer: bytearray | None = getattr(self._reused, "buffer", None)
+        if buffer is None or len(buffer) < header.stored_size:
+            buffer = self._reused.buffer = bytearray(header.stored_size)
+        data = memoryview(buffer)[: header.stored_size]
         try:
-            data = self.read_at(begin, header.stored_size)
+            count = self._read_into(data, begin)
         except OSError as error:
             raise self._unreadable(kind, begin, end, error) from None
-        if digest(data) != header.payload_digest:
+        if count < len(data) or digest(data) != header.payload_digest:
             raise kind("stored bytes do not match their digest", volume=self.name, begin=begin, end=end)
         return data
 

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 from glancearchive.errors import LocalError
+from glancearchive.format.header import SIGNATURE, SIGNATURE_AT
 
 PART_SUFFIX = ".part"
 _NUMBERED = re.compile(r"(?P<stem>.+)\.(?P<number>\d{3,5})\.gla")
@@ -31,6 +32,11 @@ def volume_number(path: Path) -> int | None:
     """The number of a volume by its name, None when the name has none."""
     numbered = _NUMBERED.fullmatch(path.name)
     return int(numbered["number"]) if numbered else None
+
+
+def is_volume(path: Path, head: bytes) -> bool:
+    """Whether the file `path` that begins with `head` is a volume of an archive, by its name or by its content."""
+    return path.name.endswith((".gla", ".gla" + PART_SUFFIX)) or head.startswith(SIGNATURE, SIGNATURE_AT)
 
 
 def part_of(path: Path) -> Path:

@@ -17,27 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from glancearchive.errors import ExistsError, FormatError, LocalError
+from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.blockstore import BlockStore
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
-from glancearchive.format.consolidate import consolidate
 from glancearchive.format.content import Content, FrameCache, Segment
-from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.frameindex import Frame
-from glancearchive.format.hashing import Digests
+from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.header import RecordHeader, RecordType
-from glancearchive.format.imagewriter import ImageWriter
+from glancearchive.format.imageparts import ZEROS, ImageBegin, ImagePart
+from glancearchive.format.imagewriter import ImageWriter, Stretch
 from glancearchive.format.packer import FramePacker
 from glancearchive.format.recordfile import sync_directory
-from glancearchive.format.schema import (
-    FRAME_ROW,
-    CatalogRow,
-    Checkpoint,
-    End,
-    FrameRun,
-    ImageBegin,
-    ImagePart,
-)
+from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, FRAME_ROW, CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.format.state import create_volume, reopen_volume, stored_bytes
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import part_of
@@ -54,13 +46,15 @@ _ROWS = 1 << 16  # extents of one image in one checkpoint
 class ArchiveWriter:
     """Writes the archive `path`, which stands under ``path.part`` until `finish`.
 
-    Where ``path.part`` exists, writing goes on at its last commit record, and `level`
-    and `block_size` are those of that archive: see `recorded` for what it holds. `source`
+    Where ``path.part`` exists, writing goes on at its last commit record, and `level` and the block
+    size are those of that archive: see `recorded` for what it holds. `source`
     tells where the images come from. `interval` is the time in seconds after which frames
-    are committed, finished images after a fifth of it.
+    are committed, finished images after a fifth of it. The index of blocks takes up to `index_memory` bytes of
+    memory, and beyond that a temporary file in `index_directory`: see `Room`.
 
     Raises LocalError when `path` exists or another process writes it, and for every failure of the medium;
-    after such a failure only `close` is of use. Raises FormatError when ``path.part`` is no archive.
+    after such a failure only `close` is of use. Raises FormatError when ``path.part`` is no archive, UsageError when
+    its blocks are not of `block_size`.
     """
 
     def __init__(
@@ -69,9 +63,11 @@ class ArchiveWriter:
         *,
         source: str = "",
         level: str = "default",
-        block_size: int = 4096,
+        block_size: int | None = None,
         threads: int = 2,
         interval: float = 5.0,
+        index_memory: int = DEFAULT_MEMORY,
+        index_directory: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path)
@@ -79,22 +75,21 @@ class ArchiveWriter:
         if self.path.exists():
             raise ExistsError(f"{self.path}: exists already")
         self.resumed = self.part_path.exists()
+        room = Room(index_memory, index_directory, apart_from=self.path.parent)
         if self.resumed:
-            state, self._file = reopen_volume(self.part_path, source, level, block_size)
+            state, self._file = reopen_volume(self.part_path, source, level, block_size, room)
         else:
-            state, self._file = create_volume(self.part_path, source, level, block_size)
+            state, self._file = create_volume(self.part_path, source, level, block_size or DEFAULT_BLOCK_SIZE, room)
         self.header = state.header
         level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
         self._packer = FramePacker(
             self._file, LEVELS[level], self.header.block_size, threads, state.blocks, self._frame_written
         )
-        first_block = state.header.first_block
-        self._blocks = BlockStore(
-            self._packer, self.header.block_size, first_block, state.digests, self._check_frame_of
-        )
+        self._blocks = BlockStore(self._packer, self.header.block_size, state.index, self._check_frame_of)
         self._state = state
         self._live: dict[int, ImageWriter] = {}  # images that checkpoints have not said everything about
+        self._gone_on: set[int] = set()  # unfinished images of earlier runs that this one has taken up
         self._frames: list[RecordHeader] = []  # written since the last checkpoint
         self._pending = 0  # about how many bytes of metadata and extents no checkpoint has yet
         self._interval = interval
@@ -134,6 +129,7 @@ class ArchiveWriter:
         image.stored = stored_bytes(self._state, entry)
         with self._lock:
             self._live[entry.number] = image
+            self._gone_on.add(entry.number)
         return image
 
     def _check_frame_of(self, block: int) -> tuple[int, int, bool]:
@@ -160,11 +156,10 @@ class ArchiveWriter:
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
     ) -> ImageWriter:
         """Begin an image. Raises ValueError when its id or metadata cannot be recorded."""
-        packed = pack(ImageBegin(image_id, metadata, tuple(members)).to_map())
-        size = len(packed)
+        begin = ImageBegin.of(image_id, metadata, members)
+        size = len(begin.packed)
         if size > _MAX_BEGIN:
             raise ValueError(f"{size} bytes of metadata, the limit is {_MAX_BEGIN}")
-        begin = ImageBegin.from_map(unpack(packed))  # what a reader would refuse must not get so far
         with self._lock:
             image = self._image(self._state.images, begin)
             self._state.images += 1
@@ -175,15 +170,16 @@ class ArchiveWriter:
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
         key, block_size = self.header.hash_key, self.header.block_size
-        return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._image_ended)
+        return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._taken, self._image_ended)
 
-    def _store(self, image: ImageWriter, digests: Digests, view: memoryview, places: npt.NDArray[np.int64]) -> None:
-        """Store the blocks at `places` of `view` as far as they are new, and describe the stretch by extents."""
+    def _store(self, image: ImageWriter, stretch: Stretch) -> npt.NDArray[np.int64]:
+        """The numbers of the stretch's blocks, stored as far as they are new."""
+        expected = next((start + count for start, count in image.rows[:-3:-1] if start != ZEROS), ABSENT)
+        return self._blocks.store(stretch.digests, stretch.data, stretch.places, image.number, expected)
+
+    def _taken(self, extents: int) -> None:
         with self._lock:
-            numbers = self._blocks.store(digests, view, places, image.number)
-            rows = len(image.rows)
-            image.describe(places, numbers, len(view) // self.header.block_size)
-            self._pending += 16 * (len(image.rows) - rows)
+            self._pending += 16 * extents
             self._maybe_commit()
 
     def _frame_written(self, header: RecordHeader, owners: dict[int, int]) -> None:
@@ -209,6 +205,8 @@ class ArchiveWriter:
     def commit(self) -> None:
         """Write a checkpoint: what was taken so far, to the last whole block, counts and is durable."""
         with self._lock:
+            for image in self._live.values():
+                image.flush()
             self._packer.drain()
             self._last_commit, self._pending = self._clock(), 0
             synced = False
@@ -227,7 +225,7 @@ class ArchiveWriter:
             if part is not None:
                 parts.append(part)
                 size += 0 if part.extents is None else part.extents.nbytes
-                size += 0 if part.begin is None else len(pack(part.begin.to_map()))
+                size += 0 if part.begin is None else len(part.begin.packed)
                 if part.end is not None:
                     del self._live[number]
             if size >= _RECORD:
@@ -247,9 +245,7 @@ class ArchiveWriter:
         self._file.sync()
         self._frames = []
         self._state.previous, self._state.blocks, self._state.finished = record.record_digest, self._packer.taken, False
-        self._state.session.frames.add(self._file.volume, FrameRun(run.first_frame, run.first_block, run.rows))
-        for part in parts:
-            self._state.session.add_part(part)
+        self._state.session.learn(checkpoint)
 
     def finish(self) -> bytes:
         """Commit, write catalogs and end record, give the archive its name. Returns the root digest.
@@ -258,7 +254,7 @@ class ArchiveWriter:
         """
         with self._lock:
             for entry in self._state.catalog.entries.values():
-                if entry.end is None and entry.number not in self._live and not self._ended_since(entry.number):
+                if entry.end is None and entry.number not in self._gone_on:
                     self.go_on_without(entry)
             self.commit()
             if self._live:
@@ -278,10 +274,6 @@ class ArchiveWriter:
             self.close()
             return self._state.previous
 
-    def _ended_since(self, number: int) -> bool:
-        entry = self._state.session.entries.get(number)
-        return entry is not None and entry.end is not None
-
     def go_on_without(self, entry: Entry) -> None:
         """End an image that an earlier run left unfinished and that is not to be had any more."""
         assert entry.begin is not None
@@ -292,10 +284,10 @@ class ArchiveWriter:
 
     def _write_end(self) -> None:
         rows = list(self._state.catalog_rows)
-        for content in consolidate(self._state.session, self._file.volume):
-            record = self._file.write_structured(RecordType.CATALOG, content.to_map())
+        for kind, encoded in self._state.session.catalogs():
+            record = self._file.write_encoded(RecordType.CATALOG, encoded)
             row = (record.number, record.offset, record.stored_size, record.raw_size, record.payload_digest)
-            rows.append(CatalogRow(content.kind, *row))
+            rows.append(CatalogRow(kind, *row))
         end = End(
             previous=self._state.previous,
             header=self.header,

@@ -12,8 +12,8 @@ import pytest
 import glancearchive
 from glancearchive.errors import ArchiveError, FormatError, VolumeError
 from glancearchive.format.header import HEADER_SIZE, SIGNATURE, SIGNATURE_AT, RecordType
+from glancearchive.format.imageparts import ZEROS, ImagePart
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ZEROS, ImagePart
 from glancearchive.format.verifier import Depth
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
