@@ -2,13 +2,16 @@
 
 ::
 
-    python benchmarks/images.py DIR        (or BENCH_IMAGES=DIR)
+    python -m benchmarks.images DIR        (or BENCH_IMAGES=DIR)
+    python -m benchmarks.images --trial DIR
 
 Three sibling raws share a base and differ in what is installed on top, as a
 family of cloud images does; each is bootstrapped on its own, so that equal
 files lie at different places and generated files (initrd, caches, keys)
 differ, as they do in life. What is already in DIR is kept, so the set is built
-once. Needs root, mmdebstrap, mkfs.ext4 and qemu-img.
+once. Needs root, mmdebstrap, mkfs.ext4 and qemu-img. The trial set has the same
+names and forms, but a few MB of made-up data: with it all of the benchmarks can
+be seen to work, and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -17,18 +20,21 @@ import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.sparse import BLOCK, pieces
+
 SUITE = "bookworm"
 GIB = 1 << 30
-BLOCK = 4096
+TRIAL = 128  # how many times smaller the images of the trial set are
 STATS = "images.json"
 NAMESPACE = uuid.UUID("6d1b9a36-6d0f-4f43-9f0b-3f5a3a5e0b51")
 
@@ -127,23 +133,44 @@ def make_qcow2(derived: Derived, raw: Path, target: Path, nice: int) -> None:
     partial.rename(target)
 
 
-def build(directory: Path, nice: int = 0) -> None:
+def make_trial_raw(tree: Tree, target: Path, _nice: int) -> None:
+    """Write a small stand-in for the raw of `tree`: some noise that all of them have, some of its own, text, holes."""
+    size = tree.size // TRIAL
+    own = random.Random(tree.name)
+    text = b"".join(b"%s %d\n" % (tree.name.encode(), own.getrandbits(20)) for _ in range(size // 64))
+    partial = target.with_name(target.name + ".partial")
+    with partial.open("wb") as file:
+        file.truncate(size)
+        for place, data in enumerate((random.Random(0).randbytes(size // 8), own.randbytes(size // 4), text)):
+            file.seek(place * size // 3)
+            file.write(data)
+    partial.rename(target)
+
+
+def check_tools(trial: bool) -> None:
+    """Exit with a message where the set cannot be built."""
+    tools = ("qemu-img",) if trial else ("mmdebstrap", "mkfs.ext4", "qemu-img")
+    for tool in tools:
+        if shutil.which(tool) is None and not Path("/sbin", tool).exists():
+            sys.exit(f"{tool} is missing: apt install mmdebstrap e2fsprogs qemu-utils")
+    if os.geteuid() != 0 and not trial:
+        sys.exit("the image set is built as root (mmdebstrap keeps owners and devices)")
+
+
+def build(directory: Path, nice: int = 0, *, trial: bool = False) -> None:
     """Make what is missing of the set in `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     missing = [name for name in FILES if not (directory / name).exists()]
     if not missing:
         return
-    for tool in ("mmdebstrap", "mkfs.ext4", "qemu-img"):
-        if shutil.which(tool) is None and not Path("/sbin", tool).exists():
-            sys.exit(f"{tool} is missing: apt install mmdebstrap e2fsprogs qemu-utils")
-    if os.geteuid() != 0:
-        sys.exit("the image set is built as root (mmdebstrap keeps owners and devices)")
+    check_tools(trial)
+    make: Callable[[Tree, Path, int], None] = make_trial_raw if trial else make_raw
     needed = {derived.tree for derived in QCOW2S if f"{derived.name}.qcow2" in missing}
     for tree in TREES:
         raw = directory / f"{tree.name}.raw"
         if not raw.exists() and (raw.name in missing or tree.name in needed):
             print(f"building {raw.name}", file=sys.stderr, flush=True)
-            make_raw(tree, raw, nice)
+            make(tree, raw, nice)
     for derived in QCOW2S:
         target = directory / f"{derived.name}.qcow2"
         if not target.exists():
@@ -156,22 +183,11 @@ def build(directory: Path, nice: int = 0) -> None:
 def data_blocks(path: Path) -> Iterator[bytes]:
     """The blocks of a file that are not zero; holes are not read."""
     zeros = bytes(BLOCK)
-    with path.open("rb", buffering=0) as file:
-        end = os.fstat(file.fileno()).st_size
-        position = 0
-        while position < end:
-            try:
-                position = os.lseek(file.fileno(), position, os.SEEK_DATA) // BLOCK * BLOCK
-            except OSError:  # ENXIO: only a hole is left
-                return
-            hole = os.lseek(file.fileno(), position, os.SEEK_HOLE)
-            while position < hole:
-                piece = os.pread(file.fileno(), min(1 << 20, end - position), position)
-                position += len(piece)
-                for begin in range(0, len(piece), BLOCK):
-                    block = piece[begin : begin + BLOCK]
-                    if block != zeros:
-                        yield block
+    for _, piece in pieces(path):
+        for begin in range(0, len(piece), BLOCK):
+            block = piece[begin : begin + BLOCK]
+            if block != zeros:
+                yield block
 
 
 def statistics(directory: Path) -> dict[str, dict[str, int]]:
@@ -205,11 +221,12 @@ def load_statistics(directory: Path) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the image set of the benchmarks.")
     parser.add_argument("directory", nargs="?", type=Path, default=os.environ.get("BENCH_IMAGES"))
+    parser.add_argument("--trial", action="store_true", help="the set with a few MB of made-up data")
     parser.add_argument("--nice", type=int, default=0, help="niceness of the build's steps")
     arguments = parser.parse_args()
     if arguments.directory is None:
         parser.error("give a directory, or set BENCH_IMAGES")
-    build(Path(arguments.directory), arguments.nice)
+    build(Path(arguments.directory), arguments.nice, trial=arguments.trial)
     for name, row in load_statistics(Path(arguments.directory)).items():
         print(f"{name:24}" + "".join(f"  {key} {value / 1e6:9.1f} MB" for key, value in row.items()))
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-READ = 1 << 20
-
 
 class CommandFailedError(Exception):
     """A measured command ended with a status other than 0; the text holds the end of its output."""
@@ -74,31 +72,6 @@ def launch(log: str, command: str) -> None:
         "status": os.waitstatus_to_exitcode(status),
     }
     print(json.dumps(figures))
-
-
-def warm(path: Path) -> None:
-    """Read the data (not the holes) of a file or of all files in a directory into the page cache."""
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            warm_file(file)
-
-
-def warm_file(path: Path) -> None:
-    buffer = bytearray(READ)
-    with path.open("rb", buffering=0) as file:
-        end = os.fstat(file.fileno()).st_size
-        position = 0
-        while position < end:
-            try:
-                position = os.lseek(file.fileno(), position, os.SEEK_DATA)
-            except OSError:  # ENXIO: only a hole is left
-                return
-            hole = os.lseek(file.fileno(), position, os.SEEK_HOLE)
-            while position < hole:
-                count = os.preadv(file.fileno(), [buffer], position)
-                if count == 0:
-                    return
-                position += count
 
 
 def stored(path: Path) -> int:

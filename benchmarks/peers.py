@@ -25,6 +25,7 @@ COMMANDS = {  # command: Debian package
 }
 CLIENTS = ("python-openstackclient", "python-glanceclient")
 VERSIONS = {
+    "glancearchive": "$GLANCEARCHIVE --version",
     "restic": "restic version",
     "borg": "borg --version",
     "casync": "casync --version",
@@ -60,17 +61,26 @@ def install(directory: Path) -> Path:
     return commands
 
 
-def versions(commands: Path) -> dict[str, str]:
+def versions(commands: Path, glancearchive: str) -> dict[str, str]:
     """The version each tool prints of itself."""
     found = {}
-    path = f"{os.environ['PATH']}:{commands}"
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:{commands}", "GLANCEARCHIVE": glancearchive}
     for name, command in VERSIONS.items():
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env={**os.environ, "PATH": path})
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment)
         printed = done.stdout + done.stderr
         # A dotted number before a plain one: some print "64-bit" or their own name with a digit first.
         match = re.search(r"\d+(\.\d+)+", printed) or re.search(r"\d+", printed)
         found[name] = match.group() if match and done.returncode == 0 else "missing"
     return found
+
+
+def revision() -> str:
+    """The commit of this tree, with "-dirty" where files differ from it; "" without git."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def machine(directory: Path) -> dict[str, str]:
