@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from glancearchive.endpoints.ids import new_id
+from glancearchive.endpoints.policy import SOURCE_ID
+from glancearchive.image import Image
 from tests.cloud.glance import Glance
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded, reset
@@ -56,21 +61,44 @@ def killed_dumps(zygote: Zygote, region: Region, path: Path, rng: random.Random,
     return kills, received
 
 
+def burn(region: Region, target: Glance, image_id: str) -> Region:
+    """Make an id unusable in `target`; what is to be there once the image has a new one."""
+    target.client().create(id=image_id)
+    target.client().delete(image_id)
+    place = new_id(Image(region.metadata[image_id]), 0)
+    renamed = region.metadata[image_id] | {"id": place, SOURCE_ID: image_id}
+    data = {place if one == image_id else one: data for one, data in region.data.items()}
+    metadata = {
+        one["id"]: one for one in (renamed if one["id"] == image_id else one for one in region.metadata.values())
+    }
+    return Region(region.glance, data, metadata)
+
+
 def killed_loads(
-    zygote: Zygote, region: Region, archive: Path, target: Glance, rng: random.Random, most: int
+    zygote: Zygote, region: Region, archive: Path, target: Glance, rng: random.Random, most: int, *, renew: bool = False
 ) -> tuple[int, int]:
-    """A load killed up to `most` times, then finished: the number of kills, and the bytes sent to the server."""
+    """A load killed up to `most` times, then finished: the number of kills, and the bytes sent to the server.
+
+    With `renew` the id of an image is burnt, and it has to get a new one.
+    """
+    options = ["--json"]
+    if renew:
+        options += ["--id-policy", "new"]
+        region = burn(region, target, rng.choice(list(region.data)))
     kills = 0
     total = sum(map(len, region.data.values()))
-    with Wire(target.port) as wire:
+    with Wire(target.port) as wire, tempfile.TemporaryDirectory() as state:
+        # From this machine or from another, which has no journal.
+        machines = [{"XDG_STATE_HOME": state}, {"XDG_STATE_HOME": os.devnull}]
         while kills < most:
-            child = zygote.start("load", wire.url, archive, "--json", "--jobs", str(rng.randint(1, 3)), **STEPS)
+            jobs = str(rng.randint(1, 3))
+            child = zygote.start("load", wire.url, archive, *options, "--jobs", jobs, env=rng.choice(machines), **STEPS)
             begin, more = wire.sent, rng.choice([rng.randint(0, 20_000), rng.randint(0, total)])
             if not kill_when(child, lambda begin=begin, more=more: wire.sent >= begin + more):  # type: ignore[misc]
                 break
             kills += 1
             assert_innocent(target, region)
-        done = zygote.run("load", wire.url, archive, "--json", **STEPS)
+        done = zygote.run("load", wire.url, archive, *options, env=rng.choice(machines), **STEPS)
         assert done.code == 0, done.stderr
         sent = wire.sent
     assert_loaded(target, region)

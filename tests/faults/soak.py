@@ -41,6 +41,7 @@ class Soak:
         self.rounds: dict[str, Round] = {
             "kill dump": self.kill_dump,
             "kill load": self.kill_load,
+            "kill load, new id": self.kill_renewing_load,
             "power cuts": self.power_cuts,
             "cuts": self.cuts,
         }
@@ -51,9 +52,13 @@ class Soak:
         path.unlink()
         return f"{kills} kills, {received - self.total} bytes more than {self.total}"
 
-    def kill_load(self, rng: random.Random) -> str:
-        kills, sent = killed_loads(self.zygote, self.region, self.archive, self.target, rng, most=rng.randint(1, 8))
+    def kill_load(self, rng: random.Random, *, renew: bool = False) -> str:
+        most = rng.randint(1, 8)
+        kills, sent = killed_loads(self.zygote, self.region, self.archive, self.target, rng, most, renew=renew)
         return f"{kills} kills, {sent - self.total} bytes more than {self.total}"
+
+    def kill_renewing_load(self, rng: random.Random) -> str:
+        return self.kill_load(rng, renew=True)
 
     def power_cuts(self, rng: random.Random) -> str:
         """One cut after another in one dump of random images, each while going on after the one before."""

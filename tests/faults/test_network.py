@@ -57,6 +57,51 @@ def test_a_connection_cut_at_a_byte(at: int, zygote: Zygote, region: Region, tmp
     assert again <= cuts * 8 * MIB  # the file store serves ranges
 
 
+@pytest.mark.parametrize(("rate", "delay"), [(16e6, 0.0), (0.0, 0.004)], ids=["throttled", "delayed"])
+def test_a_slow_network_costs_time_only(
+    rate: float, delay: float, zygote: Zygote, region: Region, archive: Path, target: Glance, tmp_path: Path
+) -> None:
+    carried = []
+    for name in ("fast", "slow"):
+        with Wire(region.glance.port) as source, Wire(target.port) as sink:
+            if name == "slow":
+                source.rate, source.delay, sink.rate, sink.delay = rate, delay, rate, delay
+            said = dump(zygote, source.url, tmp_path / f"{name}.gla", region)
+            done = zygote.run("load", sink.url, archive, "--jobs", "1", **STEPS)
+            assert done.code == 0, done.stderr
+            assert "attempt" not in said + done.stderr
+            carried.append((source.received, sink.sent))
+        assert_loaded(target, region)
+        reset(target)
+    again = [slow - fast for fast, slow in zip(*carried, strict=True)]
+    print(f"again: {again[0]} bytes of a dump, {again[1]} bytes of a load")
+    assert all(abs(one) < 4096 for one in again)  # heads of requests and answers
+
+
+def test_a_connection_that_falls_silent(
+    zygote: Zygote, region: Region, archive: Path, target: Glance, tmp_path: Path
+) -> None:
+    """After a timeout it is as if it had been cut: a dump goes on at its byte, a load sends the image again."""
+    total = sum(map(len, region.data.values()))
+    with Wire(region.glance.port) as wire:
+        wire.stalls = [MIB] * 3
+        done = zygote.run("dump", wire.url, tmp_path / "a.gla", "--jobs", "1", timeout=0.5, **STEPS)
+        assert done.code == 0, done.stderr
+        assert_archive(tmp_path / "a.gla", region)
+        tries = len(re.findall(r"attempt \d of 7", done.stderr))
+        again = wire.received - total
+    print(f"silent after 1 MiB, {tries} times: {again} bytes of a dump came again")
+    assert tries == 3
+    assert again <= tries * (MIB + MIB // 4)  # the piece of 1 MiB that it was in, and the overlap
+    with Wire(target.port) as wire:
+        wire.stalls = [MIB]
+        done = zygote.run("load", wire.url, archive, "--jobs", "1", timeout=0.5, **STEPS)
+        assert done.code == 0, done.stderr
+        assert "attempt 2 of 7" in done.stderr
+        print(f"silent after 1 MiB of an upload: {wire.sent - total} bytes of a load were sent again")
+    assert_loaded(target, region)
+
+
 FAULTS: dict[str, list[Reply]] = {
     "429": [Reply(429, b"slow down", {"Retry-After": "1"}), FORWARD],
     "500": [Reply(500, b"database is locked"), FORWARD],
@@ -220,10 +265,35 @@ def test_a_server_that_dies_for_good_and_is_there_again_later(
         print(f"the second run received {wire.received - before} bytes, the first {before}")
 
 
+def test_a_target_that_is_out_of_reach_for_a_while(
+    zygote: Zygote, region: Region, archive: Path, target: Glance
+) -> None:
+    """In the middle of an upload, and soon enough for the same run."""
+    total = sum(map(len, region.data.values()))
+    with Wire(target.port) as wire:
+        wire.rate = 16e6
+        child = zygote.start("load", wire.url, archive, "--json", "--jobs", "1", **STEPS)
+        while wire.sent < 2 * MIB:
+            assert child.alive(), child.stderr()
+        wire.away = True
+        wire.drop()
+        while "attempt" not in child.stderr():
+            assert child.alive(), child.stderr()
+        assert_innocent(target, region)
+        wire.away, wire.rate = False, 0
+        done = child.wait()
+        again = wire.sent - total
+    assert done is not None
+    assert done.code == 0, done.stderr
+    print(f"out of reach in an upload: {again} bytes more than the {total} of the images")
+    assert again <= max(map(len, region.data.values())) + (1 << 16)
+    assert_loaded(target, region)
+
+
 def test_a_target_that_dies_in_an_upload(
     zygote: Zygote, region: Region, archive: Path, make_glance: Callable[..., Glance]
 ) -> None:
-    """That leaves `saving` for ever, as Glance has no way back: it is reported, and all other images are loaded."""
+    """That leaves `saving` for ever, as Glance has no way back: it is reported, or replaced where that is asked for."""
     target = make_glance()
     with Wire(target.port) as wire:
         wire.rate = 16e6
@@ -244,9 +314,19 @@ def test_a_target_that_dies_in_an_upload(
     assert [("saving" in image["reason"]) for image in stuck] == [True]
     assert all(image["action"] in ("copied", "present") or image in stuck for image in again.images.values())
     assert_innocent(target, region)
-    # An operator who deletes the wreck and purges the database is helped by the same command.
-    target.client().delete(stuck[0]["id"])
+    assert stuck[0]["reason"].endswith("; --id-policy new deletes it and loads it under another id")
+    with Wire(target.port) as wire:
+        renewed = zygote.run("load", wire.url, archive, "--json", "--id-policy", "new", **STEPS)
+        print(f"a new id: {wire.sent} bytes were sent for an image of {len(region.data[stuck[0]['id']])}")
+    assert renewed.code == 0, renewed.stderr
+    assert {one["id"] for one in renewed.images.values() if one["new_id"]} == {stuck[0]["id"]}
+    new_id = renewed.images[stuck[0]["id"]]["new_id"]
+    assert target.client().images().keys() == region.data.keys() - {stuck[0]["id"]} | {new_id}
+    assert target.client().download(new_id) == region.data[stuck[0]["id"]]
+    # An operator who wants the old id purges the database instead; then the same command loads it under that.
+    target.client().delete(new_id)
     forget(target, stuck[0]["id"])
+    forget(target, new_id)
     assert zygote.run("load", target.url, archive, **STEPS).code == 0
     assert_loaded(target, region)
 

@@ -101,6 +101,18 @@ def test_an_interrupted_load_goes_on(
     assert_loaded(target, region)
 
 
+def test_a_reader_of_stdout_that_has_gone_costs_no_image(region: Region, archive: Path, target: Glance) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        arguments = command("load", target.url, archive)
+        done = subprocess.run(arguments, env=environ(), stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+    finally:
+        os.close(write)
+    assert finished(done.returncode, b"", done.stderr).code == 1
+    assert_loaded(target, region)
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_reader_of_stdout_that_has_gone_costs_no_data(options: list[str], region: Region, tmp_path: Path) -> None:
     """As in ``glancearchive dump … | head -c 0``: the archive is finished all the same."""

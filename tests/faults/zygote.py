@@ -130,6 +130,7 @@ def mother() -> None:
     time.sleep = lambda seconds, /: sleep(min(float(seconds), _longest_pause))
 
     from glancearchive.cli import main
+    from glancearchive.endpoints import cloud  # noqa: F401  # what takes longest, so that no child has to
 
     for line in sys.stdin:
         order = json.loads(line)
@@ -163,10 +164,12 @@ def _change(
     frame: int | None = None,
     wait: float | None = None,
     largest_file: int | None = None,
+    timeout: float | None = None,
 ) -> None:
     """`interval`: seconds between checkpoints; `frame`: bytes of a frame; `wait`: the longest pause between attempts.
 
-    `largest_file`: no file can be larger, as on a medium with such a limit.
+    `largest_file`: no file can be larger, as on a medium with such a limit. `timeout`: seconds of silence until
+    a server is given up.
 
     The defaults suit images of gigabytes; with smaller ones all that matters happens to small images too.
     """
@@ -184,3 +187,7 @@ def _change(
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if wait is not None:
         _longest_pause = wait
+    if timeout is not None:
+        from glancearchive.endpoints import cloud
+
+        vars(cloud).update(_READ=timeout, _BODY_TIMEOUT=(timeout, timeout))

@@ -1,0 +1,61 @@
+"""Files that say which id an image gets elsewhere: a JSON object of ids, by the ids that the images had."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from glancearchive.errors import LocalError, UsageError
+
+# Glance's own pattern, in its schema of an image.
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def read_id_map(path: Path) -> dict[str, str | None]:
+    """The map in a file; None stands for an id that is still to be chosen. Raises LocalError and UsageError."""
+    try:
+        document = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: no map of ids: {error}") from None
+    if not isinstance(document, dict):
+        raise UsageError(f'{path}: no map of ids: expected a JSON object, {{"old id": "new id", …}}')
+    for old, new in document.items():
+        if new is not None and not (isinstance(new, str) and _ID.fullmatch(new)):
+            raise UsageError(f"{path}: the map of ids gives image {old} {new!r}: expected an id (a UUID) or null")
+    return document
+
+
+def check_id_map(path: Path) -> None:
+    """Raise LocalError unless a map can be written to this file, before hours are spent on making one."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "Is a directory")
+        _temporary(path).touch()
+        _temporary(path).unlink()
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def write_id_map(path: Path, ids: Mapping[str, str]) -> None:
+    """Write a map, in one piece or not at all. Raises LocalError."""
+    try:
+        _temporary(path).write_text(json.dumps(ids, indent=2) + "\n", encoding="utf-8")
+        _temporary(path).replace(path)
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object in which no key stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found

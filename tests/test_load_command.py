@@ -1,0 +1,109 @@
+"""Ids on the command line: options that go together, files with maps, what is reported."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glancearchive.endpoints.policy import SOURCE_ID
+from tests.archives import write_archive
+from tests.cloud.glance import Glance
+from tests.cloud.images import pattern
+from tests.command import contents, run
+from tests.glances import metadata
+
+DATA = pattern(100_001)
+
+
+@pytest.fixture
+def images() -> list[dict[str, Any]]:
+    return [metadata(DATA, name="first", kernel_id=""), metadata(b"second", name="second")]
+
+
+@pytest.fixture
+def archive(images: list[dict[str, Any]], tmp_path: Path) -> Path:
+    (tmp_path / "medium").mkdir()
+    images[1]["kernel_id"] = images[0]["id"]
+    return write_archive(tmp_path / "medium" / "a.gla", (images[1], b"second"), (images[0], DATA))
+
+
+def test_a_burnt_id(glance_b: Glance, images: list[dict[str, Any]], archive: Path, tmp_path: Path) -> None:
+    first, second = (image["id"] for image in images)
+    client = glance_b.client()
+    client.create(id=first)
+    client.delete(first)
+    medium = contents(archive.parent)
+    kept = run("load", glance_b.url, archive, "--json")
+    assert (kept.code, kept.images[first]["action"], kept.images[first]["new_id"]) == (1, "conflict", "")
+    assert "--id-policy new loads it under another id" in kept.images[first]["reason"]
+    out = tmp_path / "ids.json"
+    renewed = run("load", glance_b.url, archive, "--json", "--id-policy", "new", "--id-map-out", out)
+    new_id = renewed.images[first]["new_id"]
+    assert client.show(new_id)[SOURCE_ID] == first
+    # It was loaded before its kernel had a new id.
+    assert renewed.code == 1
+    assert renewed.images[second]["differences"] == [f"kernel_id: target has {first!r}, source has {new_id!r}"]
+    assert json.loads(out.read_text()) == {first: new_id, second: second}
+    updated = run("load", glance_b.url, archive, "--json", "--id-policy", "new", "--update-metadata")
+    assert (updated.code, updated.images[second]["action"]) == (0, "updated")
+    assert client.show(second)["kernel_id"] == new_id
+    mapped = run("load", glance_b.url, archive, "--id-policy", "map", "--id-map", out)
+    assert (mapped.code, mapped.text.split(";")[0]) == (0, "2 images: 2 present")
+    assert f"present: {first} as {new_id} ('first')" in mapped.stderr
+    assert contents(archive.parent) == medium
+
+
+def test_a_map_that_leaves_ids_to_the_program(
+    glance_b: Glance, images: list[dict[str, Any]], archive: Path, tmp_path: Path
+) -> None:
+    first, second = (image["id"] for image in images)
+    wanted = str(uuid.uuid4())
+    (tmp_path / "ids.json").write_text(json.dumps({first: wanted, second: None}))
+    ids = tmp_path / "ids.json"
+    done = run("load", glance_b.url, archive, "--json", "--id-policy", "map", "--id-map", ids, "--id-map-out", ids)
+    assert done.code == 0, done.stderr
+    found = json.loads(ids.read_text())
+    assert found == {one: done.images[one]["new_id"] for one in (first, second)}
+    assert found[first] == wanted
+    assert found[second] not in (second, None)
+    assert glance_b.client().show(found[second])["kernel_id"] == wanted
+
+
+@pytest.mark.parametrize("options", [["--id-policy", "map"], ["--id-map", "ids.json"], ["--id-policy", "other"]])
+def test_options_that_make_no_sense(options: list[str], archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "ids.json").write_text("{}")
+    done = run("load", "127.0.0.1:1", archive, *options, cwd=tmp_path)
+    assert (done.code, done.stdout) == (2, b"")
+    assert "--id-policy" in done.stderr
+
+
+def test_maps_that_are_none(glance_b: Glance, images: list[dict[str, Any]], archive: Path, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.json"
+    before = glance_b.client().images()
+    same = dict.fromkeys((image["id"] for image in images), str(uuid.uuid4()))
+    for text, code, words in (
+        ("[]", 2, "expected a JSON object"),
+        ("{", 2, "no map of ids"),
+        ('{"a": "b"}', 2, "expected an id"),
+        (json.dumps(same), 2, "to two images"),
+        (None, 3, "No such file"),
+    ):
+        ids.unlink(missing_ok=True)
+        if text is not None:
+            ids.write_text(text)
+        done = run("load", glance_b.url, archive, "--id-policy", "map", "--id-map", ids)
+        assert (done.code, done.stdout) == (code, b"")
+        assert words in done.error
+    assert glance_b.client().images() == before
+
+
+def test_a_map_that_cannot_be_written_is_found_out_at_once(glance_b: Glance, archive: Path, tmp_path: Path) -> None:
+    before = glance_b.client().images()
+    done = run("load", glance_b.url, archive, "--id-map-out", tmp_path / "none" / "ids.json")
+    assert (done.code, done.stdout) == (3, b"")
+    assert "cannot be written" in done.error
+    assert glance_b.client().images() == before
