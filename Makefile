@@ -1,6 +1,8 @@
 # make test    everything that must hold, on a machine with Python 3.11 and nothing else
 # make demo    two Glances, an archive between them; IMAGES=DIR for your own disk images
-# make bench   measures it beside restic, borg, zstd, curl and the OpenStack clients; BENCH_ARGS=--quick for one run each
+# make man     the manual page, as build/man/glancearchive.1
+# make bench   measures it beside restic, borg, zstd, curl and the OpenStack clients, for hours; BENCH_ARGS=--quick for
+#              one run each, BENCH_ARGS=--trial to see within minutes that all of it works, BENCH_ARGS=--help for more
 # make soak    kills and damages at random for MINUTES=10, from a printed SEED
 # make clean   removes what the two have made here
 
@@ -13,7 +15,7 @@ PYTEST_ARGS ?=
 
 MINUTES ?= 10
 
-.PHONY: test demo bench soak cloud system clean
+.PHONY: test demo man bench soak cloud system clean
 .DELETE_ON_ERROR:
 
 test: $(VENV)/.dev cloud
@@ -25,6 +27,11 @@ test: $(VENV)/.dev cloud
 
 demo: $(VENV)/.runtime cloud
 	$(BIN)/python -m demo.demo
+
+# Built before `pip install .` or a wheel, it is installed as share/man/man1/glancearchive.1.
+man: $(VENV)/.runtime
+	@mkdir -p build/man
+	$(BIN)/glancearchive manual > build/man/glancearchive.1
 
 # The environment that Glance and Keystone run from; see tests/cloud/environment.py.
 cloud: | system
@@ -56,7 +63,11 @@ $(VENV)/.dev: setup.py pyproject.toml | system
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.runtime
 
-bench: $(VENV)/.runtime cloud
+$(VENV)/.bench: $(VENV)/.runtime benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(VENV)/.bench cloud
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 soak: $(VENV)/.dev cloud

@@ -19,6 +19,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
+    data_files=[("share/man/man1", [str(page) for page in Path("build/man").glob("*.1")])],  # see `make man`
     packages=find_packages(include=["glancearchive", "glancearchive.*"]),
     package_data={"glancearchive": ["py.typed"]},
     install_requires=[
@@ -29,6 +30,8 @@ setup(
         "numpy>=1.26",
         "openstacksdk>=4.0",
         "oslo.utils>=8.0",
+        "platformdirs>=4.0",
+        "rich>=13.7",
         "zstandard>=0.23",
     ],
     extras_require={
@@ -37,6 +40,7 @@ setup(
             "kaitaistruct>=0.11",
             "mfusepy>=3.0",
             "mypy>=1.13",
+            "pyte>=0.8.2",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
             "ruff>=0.8",

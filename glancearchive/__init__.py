@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 
 from glancearchive.errors import FormatError, GlanceArchiveError, LocalError
-from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Damage, Depth, ImageState, Report, verify
 from glancearchive.format.volumes import find_volumes
 from glancearchive.version import __version__

@@ -17,6 +17,7 @@
     │   └── GlanceHashError             layer "glance":  Glance's own hash of an image
     ├── LocalError                      no space, no permission, unreadable medium
     │   └── ExistsError                 the target exists
+    ├── ImageFileError                  a file with the data of one image: unreadable, cut short, changed
     ├── InterruptedTransferError        exit_code 130: the operator asked for the end
     └── ServerError                     anything a server or the way to it did
         ├── ConnectError                no server there, TLS, name resolution
@@ -139,6 +140,10 @@ class LocalError(GlanceArchiveError):
 
 class ExistsError(LocalError):
     """Something has the name already; it was not touched."""
+
+
+class ImageFileError(GlanceArchiveError):
+    """A local file that holds one image, or should: unreadable, cut short, changed. It concerns this image alone."""
 
 
 class InterruptedTransferError(GlanceArchiveError):

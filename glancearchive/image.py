@@ -27,17 +27,34 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """What a source knows of an image's data by itself, whatever a Glance said of them.
+
+    `digests` were computed over the data that it has. `lacking` says why data that the image has
+    elsewhere are not here, or not all of them; "" when there is nothing of the kind to say. `stored` is
+    how many bytes they take up here, None when that is not known. `original` says that no Glance ever had the image:
+    there can be no earlier digest of its data, and the first that is computed becomes theirs.
+    """
+
+    digests: tuple[Digest, ...] = ()
+    lacking: str = ""
+    stored: int | None = None
+    original: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image as its Glance describes it.
 
     `metadata` is the JSON object of ``GET /v2/images/ID`` verbatim; `members`
     are the JSON objects of ``GET /v2/images/ID/members``. `absent` says why no
-    data can be had ("" when data can be had), for example ``"queued"``.
+    data can be had ("" when data can be had), for example ``"queued"``. `held` is what the source adds to that.
     """
 
     metadata: Mapping[str, Any]
     members: Sequence[Mapping[str, Any]] = ()
     absent: str = ""
+    held: Holding = Holding()
 
     @property
     def id(self) -> str:
@@ -70,6 +87,16 @@ class Image:
         return f"{self.id} ({self.name!r})" if self.name else self.id
 
 
+def absence(metadata: Mapping[str, Any]) -> str:
+    """Why an image with this metadata has no data anywhere, "" when it should have some."""
+    status = metadata.get("status")
+    if status not in ("active", "deactivated"):
+        return str(status)
+    if not metadata.get("size") and "block_device_mapping" in metadata:
+        return "volume-backed: its data are the volume snapshots in block_device_mapping"
+    return ""
+
+
 class Action(StrEnum):
     """What became of one image in a transfer."""
 
@@ -99,6 +126,7 @@ class Outcome:
     verified: str = ""
     dropped: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    new_id: str = ""  # the id at the target, where it is another
 
     @property
     def clean(self) -> bool:
@@ -130,6 +158,13 @@ class Source(Protocol):
 
 class Progress(Protocol):
     """Told how a transfer goes on. Called from several threads; must not block."""
+
+    def start(self, image: Image, position: int) -> None:
+        """The image's data go through from byte `position` on; those before it are there from an earlier run.
+
+        Told once more when data have to go through again.
+        """
+        ...
 
     def advance(self, image: Image, count: int) -> None:
         """`count` more bytes of the image's data went through."""

@@ -40,13 +40,40 @@ class Memory:
             raise self.error
 
 
-class Counter:
-    """Progress, added up."""
+class Shelf:
+    """A source of several images; `reads` counts how often each was read, by id."""
 
-    total = 0
+    label = "shelf"
+
+    def __init__(self, *images: tuple[Image, bytes]) -> None:
+        self._images = images
+        self._data = {image.id: data for image, data in images}
+        self.reads: dict[str, int] = {}
+
+    def images(self) -> Iterator[Image]:
+        return (image for image, _ in self._images)
+
+    def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
+        self.reads[image.id] = self.reads.get(image.id, 0) + 1
+        if data := self._data[image.id][offset:]:
+            yield data
+
+
+class Counter:
+    """Progress, added up: how far all images are, together."""
+
+    def __init__(self) -> None:
+        self._positions: dict[str, int] = {}
+
+    @property
+    def total(self) -> int:
+        return sum(self._positions.values())
+
+    def start(self, image: Image, position: int) -> None:
+        self._positions[image.id] = position
 
     def advance(self, image: Image, count: int) -> None:
-        self.total += count
+        self._positions[image.id] = self._positions.get(image.id, 0) + count
 
 
 def metadata(data: bytes = DATA, **more: Any) -> dict[str, Any]:

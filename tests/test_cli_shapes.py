@@ -174,7 +174,8 @@ def test_dump_with_findings(server: FakeGlance, tmp_path: Path) -> None:
     told = run("dump", server.url, tmp_path / "y.gla")
     assert told.code == 1
     assert server.bad["id"] in told.stderr
-    assert told.text.count("\n") == 1
+    assert told.text.startswith("2 images: 1 copied, 1 refused; ")
+    assert [line for line in told.text.splitlines()[2:] if server.bad["id"] in line] == told.text.splitlines()[2:]
 
 
 def test_images_without_data_are_no_finding(server: FakeGlance, tmp_path: Path) -> None:

@@ -149,6 +149,23 @@ def test_load_into_a_glance(replicated: Path, glance_a: Glance) -> None:
     assert [each for each in outcomes.values() if not each.clean and each.id != KILLED] == []
 
 
+def test_the_command_loads_a_directory(tmp_path: Path, glance_a: Glance) -> None:
+    (tmp_path / "one.img").write_bytes(SMALL)
+    run("dump", tmp_path / "one.img", tmp_path / "first.gla", "--glance-hash")
+    assert run("extract", tmp_path / "first.gla", "-o", f"{tmp_path}/out/").code == 0
+    done = run("load", glance_a.url, tmp_path / "out", "--json")
+    (image,) = done.json["images"]
+    assert (done.code, image["action"], image["verified"]) == (0, "copied", "sha512")
+    damaged = tmp_path / "out" / f"{image['id']}.img"
+    damaged.write_bytes(bytes([SMALL[0] ^ 1]) + SMALL[1:])
+    assert run("load", glance_a.url, tmp_path / "out").code == 0  # it is there: nothing is read
+    glance_a.client().delete(image["id"])
+    (tmp_path / "files").mkdir()
+    (tmp_path / "one.img").rename(tmp_path / "files" / "one.img")
+    refused = run("load", glance_a.url, tmp_path / "files")
+    assert (refused.code, "dump image files first" in refused.stderr) == (2, True)
+
+
 # What extract wrote.
 
 

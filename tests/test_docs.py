@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 import shlex
@@ -19,9 +20,12 @@ import glancearchive
 from glancearchive import errors
 from glancearchive.cli import cli
 from glancearchive.endpoints.policy import TABLE
-from glancearchive.format.schema import COMPLETE
+from glancearchive.format.imageparts import COMPLETE
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action
+from glancearchive.operations.compare import Kind
+from glancearchive.operations.select import KINDS, STATUSES, VISIBILITIES
+from glancearchive.operations.size import Basis
 from tests.cloud.images import pattern
 from tests.command import ROOT, Done, run
 from tests.fake_glance import FakeGlance
@@ -33,9 +37,10 @@ LIBRARY = ROOT / "docs" / "library.md"
 README = ROOT / "README.md"
 DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "spec" / "SPEC.md")
 WITH_PYTHON = [README, LIBRARY]
+WITH_JSON = [name for name, command in cli.commands.items() if any("--json" in each.opts for each in command.params)]
 DATA = pattern(600_000)
 # Objects whose keys come from elsewhere.
-FREE = {"metadata", "hashes", "members"}
+FREE = {"metadata", "hashes", "members", "fields"}
 HEADING = re.compile(r"(#+) +(.*?) *")
 
 
@@ -130,7 +135,7 @@ def test_the_options_are_those_of_the_program(name: str) -> None:
             assert row[1] == (f"`{default}`" if isinstance(default, str | int) and default != "" else ""), row
         if isinstance(option.type, click.Choice):
             assert set(option.type.choices) <= set(re.findall("`([^`]+)`", " ".join(row[1:])))
-        if isinstance(option.type, click.IntRange):
+        if isinstance(option.type, click.IntRange) and option.type.max is not None:
             assert f"{option.type.min} to {option.type.max}" in row[2]
     assert fenced(text, "text") == [" ".join(["glancearchive", name, *command.collect_usage_pieces(context)]) + "\n"]
 
@@ -152,15 +157,21 @@ def command_lines() -> Iterator[tuple[str, str]]:
                 if line.startswith("glancearchive "):
                     yield path.name, line
     for name, command in cli.commands.items():
-        for line in (command.help or "").splitlines():
+        for line in inspect.cleandoc(command.help or "").splitlines():
             if line.startswith("glancearchive "):
                 yield name, line
 
 
 @pytest.mark.parametrize(("where", "line"), list(command_lines()))
 def test_command_lines_are_understood(where: str, line: str) -> None:
-    _, name, *arguments = shlex.split(line.split("|")[0], comments=True)
+    _, name, *arguments = shlex.split(re.split("[|>]", line)[0], comments=True)
     cli.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("name", cli.commands)
+def test_each_command_has_examples(name: str) -> None:
+    """That they are understood is seen above."""
+    assert {line.split()[1] for where, line in command_lines() if where == name} == {name}
 
 
 def test_there_are_command_lines() -> None:
@@ -172,6 +183,19 @@ def test_there_are_command_lines() -> None:
 
 def test_the_actions_are_those_of_the_program() -> None:
     assert sorted(words(table(section(CLI, "Actions"), "`action`"))) == sorted(Action)
+
+
+def test_the_kinds_and_bases_are_those_of_the_program() -> None:
+    assert words(table(section(CLI, "Kinds"), "`kind`")) == list(Kind)
+    assert words(table(section(CLI, "Bases"), "`basis`")) == list(Basis)
+
+
+def test_what_images_are_chosen_by_is_that_of_the_program() -> None:
+    rows = table(section(CLI, "Choosing images"), "option")
+    assert words(rows) == [f"--{name}" for name in (*KINDS, "exclude")]
+    explained = {row[0].strip("`"): set(re.findall("`([^`]+)`", row[1])) for row in rows}
+    assert explained["--visibility"] == set(VISIBILITIES)
+    assert explained["--status"] == set(STATUSES)
 
 
 def test_the_layers_are_those_of_the_program() -> None:
@@ -221,19 +245,25 @@ def emitted(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     damaged.write_bytes(data)
     with FakeGlance(Reply(403, b"")) as glance:
         dumped = run("dump", glance.url, directory / "a.gla", "--json")
-        for image in (glance.good, glance.bad | {"name": "another name"}):
-            glance.on("GET", f"/v2/images/{image['id']}", Reply.json(image))
+        glance.on("GET", "/v2/images", Reply.json({"images": [glance.good, glance.bad | {"name": "another name"}]}))
         loaded = run("load", glance.url, directory / "a.gla", "--json")
+        planned = run("plan", directory / "a.gla", glance.url, "--json")
+        copied = run("livecopy", directory / "a.gla", glance.url, "--json")
     done: dict[str, Done] = {
         "dump": dumped,
         "load": loaded,
+        "plan": planned,
+        "livecopy": copied,
+        "compare": run("compare", archive, directory / "a.gla", "--json"),
+        "size": run("size", archive, "--medium", "64G", "--json"),
         "verify": run("verify", damaged, "--json"),
         "list": run("list", archive, "--json"),
         "show": run("show", archive, "debian-12", "--json"),
         "extract": run("extract", archive, "-o", f"{directory}/out/", "--json"),
     }
     codes = {name: one.code for name, one in done.items()}
-    assert codes == {"dump": 1, "load": 1, "verify": 1, "list": 0, "show": 0, "extract": 0}
+    findings = {"dump", "plan", "load", "livecopy", "compare", "verify"}
+    assert codes == {name: int(name in findings) for name in done}
     return {name: one.json for name, one in done.items()}
 
 
@@ -253,15 +283,15 @@ def example(name: str) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.parametrize("name", cli.commands)
+@pytest.mark.parametrize("name", WITH_JSON)
 def test_json_examples_have_the_keys_that_the_program_writes(name: str, emitted: dict[str, Any]) -> None:
     assert shape(example(name)) == shape(emitted[name])
 
 
-@pytest.mark.parametrize("name", cli.commands)
+@pytest.mark.parametrize("name", WITH_JSON)
 def test_json_keys_are_explained(name: str, emitted: dict[str, Any]) -> None:
     text = section(CLI, f"`{name}`")
-    if name == "load":
+    if name in ("load", "livecopy", "plan"):
         text += section(CLI, "`dump`")
     if name == "show":
         text += section(CLI, "`list`")
@@ -287,7 +317,7 @@ def test_words_in_the_json_are_in_the_tables(emitted: dict[str, Any]) -> None:
             assert {image["status"] for image in document["images"]} <= set(known), name
     assert COMPLETE in status["list"]
     assert set(status["list"]) - {COMPLETE} == set(status["verify"]) - {"valid", "damaged"}
-    for name in ("dump", "load"):
+    for name in ("dump", "plan", "load", "livecopy"):
         assert {image["action"] for image in example(name)["images"]} <= set(Action)
 
 

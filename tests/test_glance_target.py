@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from glancearchive.errors import (
     LocalError,
     NoDataError,
 )
-from glancearchive.image import Action, Image, Outcome
+from glancearchive.image import Action, Digest, Holding, Image, Outcome
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import MIB, Glance
 from tests.cloud.images import pattern
@@ -198,6 +199,19 @@ def test_another_hash_algorithm_at_the_target_is_recomputed(make_glance: Any) ->
     assert outcome.action is Action.CONFLICT
 
 
+def test_a_hash_that_the_source_has_of_its_own_need_not_be_computed(glance_b: Glance) -> None:
+    held = Holding((Digest("sha512", hashlib.sha512(DATA).hexdigest()),))
+    source = Memory(DATA)
+    image = Image(metadata(os_hash_algo=None, os_hash_value=None), held=held)
+    outcome = load(glance_b.url, image, source)
+    assert (outcome.action, outcome.verified) == (Action.COPIED, "sha512")
+    assert source.reads == 2  # its head and the upload
+    outcome = load(glance_b.url, image, source)
+    assert (outcome.action, outcome.verified, source.reads) == (Action.PRESENT, "sha512", 2)
+    wrong = Image(image.metadata, held=Holding((Digest("sha512", "0" * 128),)))
+    assert load(glance_b.url, wrong, source).action is Action.CONFLICT
+
+
 def test_an_image_without_digests_is_checked_by_its_data(glance_b: Glance) -> None:
     image = Image(metadata(checksum=None, os_hash_algo=None, os_hash_value=None, size=None))
     outcome = load(glance_b.url, image)
@@ -296,6 +310,47 @@ def test_a_target_that_does_not_look_at_formats_takes_all(make_glance: Any) -> N
     glance = make_glance(options={"image_format": {"require_image_format_match": False}})
     image = Image(metadata(disk_format="qcow2"))
     assert load(glance.url, image).clean
+    assert list(glance.client().images()) == [image.id]
+
+
+def trial(glance: Glance, name: str, **more: Any) -> str:
+    """An image as a load leaves it that was killed in the middle of a trial."""
+    return str(glance.client().create(**({"name": name, policy.MARK: name} | more))["id"])
+
+
+def test_trial_images_that_a_killed_load_has_left_are_deleted(make_glance: Any) -> None:
+    glance = make_glance(options={"image_format": {"require_image_format_match": False}})
+    image = Image(metadata(disk_format="qcow2"))
+    name = f"glancearchive trial for {image.id}"
+    client = glance.client()
+    trial(glance, name)
+    client.upload(trial(glance, name, os_hidden=True), DATA[:MIB])
+    others = [
+        trial(glance, "a snapshot", **{policy.MARK: name}),  # Nova has copied the property
+        trial(glance, name, **{policy.MARK: "x"}),
+        trial(glance, "glancearchive trial for another"),
+        trial(glance, name),
+    ]
+    client.upload(others[-1], DATA)  # too large
+    assert load(glance.url, image).clean
+    assert client.images().keys() == {image.id, *others}
+
+
+def test_a_trial_that_another_load_ends_is_made_again(make_glance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    glance = make_glance(options={"image_format": {"require_image_format_match": False}})
+    image = Image(metadata(disk_format="qcow2"))
+    client = api(glance.url)
+    upload, vanished = client.upload, []
+
+    def hit(image_id: str, body: Any, **options: Any) -> None:
+        if not vanished:
+            vanished.append(image_id)
+            client.delete(image_id)
+        upload(image_id, body, **options)
+
+    monkeypatch.setattr(client, "upload", hit)
+    assert GlanceTarget(client).receive(image, Memory(DATA), Counter()).clean
+    assert vanished != [image.id]
     assert list(glance.client().images()) == [image.id]
 
 

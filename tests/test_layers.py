@@ -20,6 +20,8 @@ OWNERS = {
     "openstack": {"endpoints/cloud.py"},
     "keystoneauth1": {"endpoints/cloud.py"},
     "oslo_utils": {"endpoints/image_format.py"},
+    "platformdirs": {"endpoints/journal.py"},
+    "rich": {"cli/screen.py"},
 }
 
 
@@ -80,8 +82,7 @@ def test_no_cycles(path: Path) -> None:
 
 def test_modules_are_of_a_size_to_read() -> None:
     sizes = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    # The schema is one table per structure of the specification; it is long as that is.
-    assert {name: size for name, size in sizes.items() if size > 400 and name != "schema.py"} == {}
+    assert {name: size for name, size in sizes.items() if size > 400} == {}
 
 
 def test_public_names() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glancearchive.endpoints import policy
-from glancearchive.endpoints.policy import MARK, Treatment
+from glancearchive.endpoints.policy import MARK, SOURCE_ID, Treatment
 from glancearchive.image import Image
 
 ID = "11111111-2222-3333-4444-555555555555"
@@ -75,6 +75,26 @@ def test_an_image_is_created_private_unprotected_and_marked() -> None:
     }
     bare = policy.creation_body(IMAGE, "m", bare=True)
     assert bare.keys() == {"id", "disk_format", "container_format", "visibility", "protected", MARK}
+
+
+def test_an_image_with_another_id_is_created_with_the_one_it_had() -> None:
+    image = Image({**METADATA, SOURCE_ID: "old"})
+    for bare in (False, True):
+        assert policy.creation_body(image, "m", bare=bare)[SOURCE_ID] == "old"
+    assert policy.final_patch({**METADATA, SOURCE_ID: "old", MARK: "m"}, image) == []
+    assert policy.differences({**METADATA, SOURCE_ID: "old"}, image) == []
+    assert SOURCE_ID not in policy.creation_body(Image({**METADATA, SOURCE_ID: 3}), "m")
+
+
+def test_an_image_of_ours_is_known_by_its_own_id_and_data() -> None:
+    image = Image({"id": ID, "os_hash_algo": "sha512", "os_hash_value": "ab"})
+    mark, place = policy.mark_for(image), policy.mark_for(image, with_data=False)
+    assert policy.is_ours({"status": "saving", MARK: mark}, image)
+    assert policy.is_ours({"status": "queued", MARK: place}, image)
+    assert not policy.is_ours({"status": "active", MARK: place}, image)
+    for other in (mark.replace(ID, "a snapshot"), f"{ID} sha512:cd", "", None):
+        assert not policy.is_ours({"status": "queued", MARK: other}, image)
+    assert not policy.is_ours({"status": "queued"}, image)
 
 
 def test_the_final_patch_sets_visibility_last_and_keeps_the_mark() -> None:

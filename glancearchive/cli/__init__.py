@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import signal
 import sys
@@ -16,10 +15,17 @@ from pathlib import Path
 
 import click
 
+from glancearchive.cli.compare import compare
+from glancearchive.cli.completion import completion, manual
+from glancearchive.cli.dump import dump
 from glancearchive.cli.extract import extract
 from glancearchive.cli.inspect import list_images, show, verify
-from glancearchive.cli.output import printable
-from glancearchive.cli.transfers import dump, load
+from glancearchive.cli.livecopy import livecopy
+from glancearchive.cli.load import load
+from glancearchive.cli.logs import log_end, log_options, start_logging
+from glancearchive.cli.output import SAID, leave_display, note
+from glancearchive.cli.plan import plan
+from glancearchive.cli.size import size
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
 
@@ -30,11 +36,14 @@ def cli() -> None:
     """Carry OpenStack Glance images across a gap: dump, verify, load.
 
     SERVER is host:port, a URL, the name of a cloud in clouds.yaml, or "envvars" for the OS_* variables.
-    ARCHIVE is the path of an archive, usually NAME.gla.
+    ARCHIVE is the path of an archive, usually NAME.gla. Other places are either of the two, a directory that
+    glance-replicator dumped, or image files.
     """
 
 
-for command in (dump, load, verify, list_images, show, extract):
+for command in (dump, plan, load, livecopy, compare, size, verify, list_images, show, extract):
+    cli.add_command(log_options(command))
+for command in (completion, manual):
     cli.add_command(command)
 
 
@@ -43,9 +52,7 @@ def main() -> None:
     # A stream is None when the shell closed it.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LogFormatter("glancearchive: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    start_logging()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -60,6 +67,7 @@ def main() -> None:
         code = _fail("interrupted", 130)
     except click.UsageError as error:
         error.show()
+        SAID.info("%s", error.format_message())
         code = 2
     except click.ClickException as error:
         code = _fail(error.format_message(), 2)
@@ -69,12 +77,16 @@ def main() -> None:
         # What has no name is stdout. When its reader has gone, click ends the program with 1, and no words.
         where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "standard output"
         code = _fail(f"{where}: {error.strerror or error}", 3)
+    except Exception:
+        SAID.info("an error of this program", exc_info=True)
+        raise
     try:
         sys.stdout.flush()
     except OSError:
         # It was reported when it first failed. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 3
+    log_end(code)
     if threading.active_count() > 1:
         # Of a transfer that ended early; Python would wait for what they wait for.
         sys.stderr.flush()
@@ -82,16 +94,9 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-class _LogFormatter(logging.Formatter):
-    """Log lines may quote servers and archives."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
-
-
 def _fail(message: str, code: int) -> int:
     with contextlib.suppress(BrokenPipeError):
-        print(f"glancearchive: error: {printable(message)}", file=sys.stderr)  # noqa: T201  # the CLI prints
+        note(f"glancearchive: error: {message}", "red")
     return code
 
 
@@ -103,4 +108,5 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 def _leave(_signal: int, _frame: object) -> None:
+    leave_display()
     os._exit(130)

@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 import glancearchive
-from glancearchive.cli.output import emit_json, note, printable, size_text, table
-from glancearchive.cli.progress import ProgressLine
+from glancearchive.cli.output import emit_json, note, printable, size_text, table, tell
+from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.select import select_options, tell_choice
 from glancearchive.errors import ArchiveError, FormatError, UsageError
-from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Damage, Depth, Report
+from glancearchive.operations.select import Selection
 
 # Whether it can be read is found when it is opened, and is no matter of usage.
 archive_argument = click.argument("archive", type=click.Path(path_type=Path, readable=False))
@@ -39,7 +42,7 @@ def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
 def tell_faults(archive: Archive) -> int:
     """Say on stderr what is wrong with the archive itself; the exit code that this alone deserves."""
     for fault in archive.faults:
-        note(f"glancearchive: {fault} [{fault.layer}]")
+        note(f"glancearchive: {fault} [{fault.layer}]", "yellow")
     return 1 if archive.faults else 0
 
 
@@ -61,11 +64,18 @@ def summary(image: ArchivedImage) -> dict[str, Any]:
 
 @click.command("list")
 @archive_argument
+@select_options
 @json_option
-def list_images(archive: Path, as_json: bool) -> int:
-    """List the images in ARCHIVE."""
+def list_images(archive: Path, selection: Selection, as_json: bool) -> int:
+    """List the images in ARCHIVE.
+
+    \b
+    glancearchive list region.gla
+    glancearchive list region.gla --tag lts --exclude 'debian-*' --json
+    """  # noqa: D301  # click wants the backspace itself
     with glancearchive.open(archive) as opened:
-        code = tell_faults(opened)
+        images = [image for image in opened if selection.chooses({**image.metadata, "id": image.id})]
+        code = max(tell_faults(opened), tell_choice(selection))
         if as_json:
             emit_json(
                 {
@@ -76,7 +86,7 @@ def list_images(archive: Path, as_json: bool) -> int:
                     "source": opened.header.source,
                     "created": opened.header.created,
                     "faults": [str(fault) for fault in opened.faults],
-                    "images": [summary(image) for image in opened],
+                    "images": [summary(image) for image in images],
                 }
             )
             return code
@@ -91,12 +101,15 @@ def list_images(archive: Path, as_json: bool) -> int:
                     size_text(image.stored),
                     str(image.metadata.get("disk_format") or "-"),
                 )
-                for image in opened
+                for image in images
             ],
             right=(3, 4),
         )
-        size, stored = sum(image.size or 0 for image in opened), sum(one.size for one in opened.volumes.values())
-        note(f"{len(opened)} images, {size_text(size)} in {size_text(stored)}")
+        size = size_text(sum(image.size or 0 for image in images))
+        if selection:
+            note(f"{len(images)} of {len(opened)} images, {size}")
+        else:
+            note(f"{len(images)} images, {size} in {size_text(sum(one.size for one in opened.volumes.values()))}")
         return code
 
 
@@ -105,7 +118,12 @@ def list_images(archive: Path, as_json: bool) -> int:
 @click.argument("image")
 @json_option
 def show(archive: Path, image: str, as_json: bool) -> int:
-    """Show all that ARCHIVE knows of IMAGE (an id or a name)."""
+    """Show all that ARCHIVE knows of IMAGE (an id or a name).
+
+    \b
+    glancearchive show region.gla debian-12
+    glancearchive show region.gla df0e3a71-e7a1-44dc-a1b8-abad5247f3d8 --json
+    """  # noqa: D301  # click wants the backspace itself
     with glancearchive.open(archive) as opened:
         code = tell_faults(opened)
         found = choose(opened, (image,))[0]
@@ -143,13 +161,19 @@ def verify(archive: Path, quick: bool, glance_hash: bool, as_json: bool, quiet: 
 
     By default every record, frame, block and image digest is checked. Exit code 1 when there is damage,
     or when images lack data that their Glance had.
-    """
+
+    \b
+    glancearchive verify --quick region.gla
+    glancearchive verify --glance-hash region.gla --json
+    """  # noqa: D301  # click wants the backspace itself
     if quick and glance_hash:
         raise UsageError("--quick and --glance-hash exclude one another")
     depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
     root_digest, finished = None, False
     try:
-        with glancearchive.open(archive) as opened, ProgressLine("verified", quiet=quiet or as_json) as progress:
+        with glancearchive.open(archive) as opened, showing_progress("verified", quiet=quiet or as_json) as progress:
+            rebuilt = sum(image.size or 0 for image in opened) if glance_hash else 0
+            progress.expect_bytes(sum(volume.size for volume in opened.volumes.values()) + rebuilt)
             report = glancearchive.verify(opened, depth, progress.count)
             finished = opened.finished
             root_digest = opened.root_digest.hex() if opened.root_digest else None
@@ -194,18 +218,18 @@ def _report_document(
 
 def _print_report(depth: Depth, report: Report, root_digest: str | None) -> None:
     for damage in report.damage:
-        click.echo(printable(f"damage: {damage.fault} [{damage.fault.layer}]"))
+        tell(f"damage: {damage.fault} [{damage.fault.layer}]", "red")
         for image in filter(None, damage.images):
             click.echo(f"  costs image {printable(image)}")
     for state in report.images:
         if state.status != "valid":
             why = f": {state.reason}" if state.reason else ""
-            click.echo(printable(f"{state.status}: image {state.id or '(unknown)'} ({state.name!r}){why}"))
+            tell(f"{state.status}: image {state.id or '(unknown)'} ({state.name!r}){why}", "yellow")
     valid = sum(state.status == "valid" for state in report.images)
     click.echo(f"{valid} of {len(report.images)} images are whole and can be loaded or extracted")
     checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
     if report.ok:
-        click.echo(f"ok: {checked[depth]} match; root digest {root_digest}")
+        tell(f"ok: {checked[depth]} match; root digest {root_digest}", "green")
     else:
         lacking = f", {len(report.lacking)} images without their data" if report.lacking else ""
-        click.echo(f"NOT OK: {len(report.damage)} places damaged{lacking}")
+        tell(f"NOT OK: {len(report.damage)} places damaged{lacking}", "red")

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
 
 import click
+
+SAID = logging.getLogger("glancearchive.said")
+"""Gets every line that `note` writes to stderr, and what goes to a log file alone."""
+
+_above: Callable[[str], None] | None = None  # writes lines above a display that is there now
 
 
 def printable(text: str) -> str:
     """`text` with control characters (and what else a terminal might act on) escaped."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def size_text(size: int | None) -> str:
+def size_text(size: float | None) -> str:
     """A size for people, in binary units; "-" when there is none."""
     if size is None:
         return "-"
@@ -24,7 +35,35 @@ def size_text(size: int | None) -> str:
         if value < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+    return f"{int(size)} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def time_text(seconds: float) -> str:
+    """A length of time, as a clock shows it: 0:07, 12:05, 1:00:05; with days 2 d 03:04."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour:02}:{minute:02}"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def renews(stream: IO[str]) -> bool:
+    """Whether `stream` is a terminal on which a line can be written over."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Whether colours are wanted on `stream`: https://no-color.org."""
+    return renews(stream) and not os.environ.get("NO_COLOR")
+
+
+def marked(text: str, colour: str | None, stream: IO[str]) -> str:
+    """`text`, the part before its first colon in `colour` where `stream` shows colours."""
+    if colour is None or not coloured(stream):
+        return text
+    head, colon, rest = text.partition(":")
+    return click.style(head, fg=colour) + colon + rest
 
 
 def emit_json(document: dict[str, Any]) -> None:
@@ -32,13 +71,47 @@ def emit_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def note(text: str) -> None:
-    """A line on stderr."""
-    click.echo(printable(text), err=True)
+def tell(text: str, colour: str | None = None) -> None:
+    """A line of a result on stdout."""
+    click.echo(marked(printable(text), colour, sys.stdout))
+
+
+def note(text: str, colour: str | None = None) -> None:
+    """A line on stderr, and in the log file."""
+    SAID.info("%s", text)
+    say(text, colour)
+
+
+def say(text: str, colour: str | None = None) -> None:
+    """A line on stderr alone; above the display of progress while there is one."""
+    line = marked(printable(text), colour, sys.stderr)
+    if _above is not None:
+        _above(line)
+    else:
+        click.echo(line, err=True)
+
+
+@contextmanager
+def display(write: Callable[[str], None]) -> Iterator[None]:
+    """As long as the context lasts, `write` puts lines for stderr above a display that renews itself."""
+    global _above
+    _above = write
+    try:
+        yield
+    finally:
+        _above = None
+
+
+def leave_display() -> None:
+    """Before the process ends in the middle of everything: let the shell begin on a line of its own."""
+    if _above is not None:
+        os.write(2, b"\n")
 
 
 def _width(text: str) -> int:
     """Columns that `text` takes on a terminal."""
+    if text.isascii():
+        return len(text)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)
 
 

@@ -1,54 +1,60 @@
-"""Progress on stderr: one line that renews itself on a terminal, a line now and then in a log."""
+"""Progress on stderr: a display that renews itself on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
-from glancearchive.cli.output import size_text
-from glancearchive.image import Image
+from glancearchive.cli.output import SAID, note, renews
+from glancearchive.cli.tally import Tally
+from glancearchive.cli.wording import line
 
-_TERMINAL, _LOG = 0.2, 30.0  # seconds between lines
+_SCREEN, _LOG = 0.25, 30.0  # seconds between two looks at it
 
 
-class ProgressLine:
-    """Counts bytes; implements `glancearchive.image.Progress`. Safe in several threads; a context manager."""
+@contextmanager
+def showing_progress(verb: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Tally]:
+    """As long as the context lasts, what its `Tally` counts is shown, unless `quiet`; a log file gets it in any case.
 
-    def __init__(self, what: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._what = what
-        self._terminal = sys.stderr.isatty()
-        self._quiet = quiet
-        self._clock = clock
-        self._began = clock()
-        self._shown = self._began
-        self._bytes = 0
-        self._lock = threading.Lock()
+    `verb` says what is done: "dumped".
+    """
+    tally = Tally(clock)
+    on_screen = not quiet and renews(sys.stderr)
+    tell = SAID.info if quiet or on_screen else note
+    with Ticker(_LOG, lambda: tell(line(verb, tally.snapshot()))):
+        if not on_screen:
+            yield tally
+            return
+        from glancearchive.cli.screen import Screen  # only here: it takes a while to import
 
-    def advance(self, _image: Image, count: int) -> None:
-        self.count(count)
+        with Screen(verb, tally) as screen, Ticker(_SCREEN, screen.refresh):
+            yield tally
 
-    def count(self, count: int) -> None:
-        """`count` more bytes."""
-        with self._lock:
-            self._bytes += count
-            now = self._clock()
-            if now - self._shown >= (_TERMINAL if self._terminal else _LOG) and not self._quiet:
-                self._shown = now
-                rate = self._bytes / max(now - self._began, 1e-9)
-                text = f"{self._what}: {size_text(self._bytes)}, {size_text(int(rate))}/s"
-                sys.stderr.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
-                sys.stderr.flush()
 
-    def clear(self) -> None:
-        """Make room for another line."""
-        if self._terminal and not self._quiet:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+class Ticker:
+    """Calls `action` every `interval` seconds, in a thread of its own, as long as the context lasts."""
 
-    def __enter__(self) -> ProgressLine:
+    def __init__(self, interval: float, action: Callable[[], object]) -> None:
+        self._interval = interval
+        self._action = action
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def _run(self) -> None:
+        while not self._over.wait(self._interval):
+            self._action()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.clear()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()

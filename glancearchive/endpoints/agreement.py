@@ -25,7 +25,7 @@ def compare_data(here: Image, there: Image, compute: Callable[[str], str] | None
     """
     if here.size is not None and there.size is not None and here.size != there.size:
         return Agreement(difference=f"{here.size} bytes instead of {there.size}")
-    known = {digest.algorithm: digest for digest in there.digests}
+    known = {digest.algorithm: digest for digest in (*there.held.digests, *there.digests)}
     for digest in here.digests:
         expected = known.get(digest.algorithm)
         if expected is not None and expected != digest:

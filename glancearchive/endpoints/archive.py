@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glancearchive.errors import (
     AccessError,
     ConnectError,
     FormatError,
+    ImageFileError,
     NoDataError,
     ServerError,
 )
+from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.content import Segment
+from glancearchive.format.imageparts import COMPLETE, FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.reader import Archive
-from glancearchive.format.schema import FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Action, Buffer, Digest, Image, Outcome, Progress, Source
+from glancearchive.image import Action, Buffer, Digest, Holding, Image, Outcome, Progress, Source
 from glancearchive.streamhash import StreamHash, computable
 
 log = logging.getLogger("glancearchive")
@@ -28,7 +30,7 @@ log = logging.getLogger("glancearchive")
 # They may hold credentials of the store (SPEC annex A).
 _NEVER_ARCHIVED = ("locations", "direct_url")
 _STRONGEST = "sha512"
-_NO_DIGEST = "the source states no digest to compare with"
+NO_DIGEST = "the source states no digest to compare with"
 
 
 class ArchiveSource:
@@ -39,13 +41,22 @@ class ArchiveSource:
         self._by_id = {image.id: image for image in archive.images}
         self.label = f"archive {archive.volumes[min(archive.volumes)].path}"
 
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with the archive's own records, as far as was noticed, a line each."""
+        return [str(fault) for fault in self._archive.faults]
+
+    @property
+    def stored(self) -> int:
+        """Bytes of all its volumes that are at hand."""
+        return sum(volume.size for volume in self._archive.volumes.values())
+
     def images(self) -> Iterator[Image]:
         """All images. Those whose data exist but are not in the archive fail when they are read."""
         for image in self._archive.images:
             if image.id:
-                yield Image(
-                    {**image.metadata, "id": image.id}, image.members, image.reason if image.status == NO_DATA else ""
-                )
+                absent = image.reason if image.status == NO_DATA else ""
+                yield Image({**image.metadata, "id": image.id}, image.members, absent, _held(image))
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """As `Source.read`. Every byte was checked against the digest of its frame before it comes."""
@@ -60,15 +71,25 @@ class ArchiveSource:
             raise type(error)(message, volume=error.volume, begin=error.begin, end=error.end) from None
 
 
+def _held(image: ArchivedImage) -> Holding:
+    if image.status in (FAILED, UNFINISHED):
+        return Holding(lacking=image.reason or image.status, stored=0)
+    digests = tuple(Digest(name, value) for name, value in image.hashes.items())
+    # Of all that a Glance had a hash was computed; where there is none, the archive's own digests are all there can be.
+    return Holding(digests, stored=image.stored, original=image.status == COMPLETE and not digests)
+
+
 class ArchiveTarget:
     """Adds images to an archive being written; implements `glancearchive.image.Target`.
 
     What the archive holds already, from an earlier run, is not read again; an image that was
-    interrupted goes on at the byte that was committed.
+    interrupted goes on at the byte that was committed. Of images that no Glance ever had there is no hash to compare
+    with; with `hash_originals` the one that a Glance would have is recorded all the same.
     """
 
-    def __init__(self, writer: ArchiveWriter) -> None:
+    def __init__(self, writer: ArchiveWriter, *, hash_originals: bool = False) -> None:
         self._writer = writer
+        self._hash_originals = hash_originals
         self.label = f"archive {writer.path}"
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
@@ -94,28 +115,16 @@ class ArchiveTarget:
 
     def _receive_known(self, image: Image, entry: Entry) -> Outcome | None:
         """The outcome when all that is to be had of `image` is recorded already, else None."""
-        begin, end = entry.begin, entry.end
-        assert begin is not None
-        if end is None or end.status == FAILED:
-            return None
-        same_record = begin.metadata == archivable(image) and list(begin.members) == list(image.members)
-        if end.status == NO_DATA:
-            if not (image.absent and same_record):
-                return None
-            return Outcome(image.id, image.name, Action.NO_DATA, end.reason)
-        if image.absent or not _same_data(image, entry):
-            return None
-        outcome = Outcome(image.id, image.name, Action.PRESENT, "", end.size or 0, end.verified)
-        if not end.verified:
-            outcome.reason = _NO_DIGEST
-        if not same_record:
+        outcome = recorded(image, entry)
+        if outcome is not None and outcome.action is Action.UPDATED:
+            assert entry.end is not None
             try:
-                writer = self._writer.begin(image.id, archivable(image), image.members)
+                writer = self._writer.begin(image.id, archivable(image), list(image.members))
             except ValueError as error:
+                outcome.action = Action.PRESENT
                 outcome.reason = f"its changed metadata cannot be recorded: {error}"
                 return outcome
-            writer.repeat(entry.extents()[0], end)
-            outcome.action = Action.UPDATED
+            writer.repeat(entry.extents()[0], entry.end)
         return outcome
 
     def _receive_data(
@@ -133,12 +142,21 @@ class ArchiveTarget:
         if writer is not None and image.absent:
             return _without(writer, outcome, Action.NO_DATA, image.absent)
         stated = [digest for digest in image.digests if computable(digest.algorithm)][:1]
-        # With only an old MD5 to go by, a strong hash is recorded beside it for those who come after.
-        with StreamHash({digest.algorithm for digest in stated} | {_STRONGEST}) as hashes:
+        algorithms = {digest.algorithm for digest in stated}
+        if self._hash_originals or not image.held.original:
+            # With only an old MD5 to go by, a strong hash is recorded beside it for those who come after.
+            algorithms.add(_STRONGEST)
+        with StreamHash(algorithms) as hashes:
             if writer is None:
                 assert entry is not None
-                writer = self._writer.go_on(entry, image.size, lambda segment: _hash_segment(hashes, segment))
+
+                def reread(segment: Segment) -> None:
+                    _hash_segment(hashes, segment)
+                    progress.start(image, segment.position + segment.length)
+
+                writer = self._writer.go_on(entry, image.size, reread)
                 log.info("image %s: going on at byte %d", image, writer.size)
+            progress.start(image, writer.size)
             try:
                 for piece in source.read(image, writer.size):
                     hashes.update(piece)
@@ -146,7 +164,7 @@ class ArchiveTarget:
                     progress.advance(image, len(piece))
             except NoDataError as error:
                 return _without(writer, outcome, Action.REFUSED, str(error))
-            except (ServerError, FormatError) as error:
+            except (ServerError, FormatError, ImageFileError) as error:
                 if isinstance(error, ConnectError) or (isinstance(error, AccessError) and error.status == 401):
                     raise
                 return _without(writer, outcome, Action.FAILED, str(error))
@@ -157,20 +175,47 @@ class ArchiveTarget:
             return entry is None
         outcome.size = writer.size
         outcome.verified = stated[0].algorithm if stated else ""
-        if not stated:
-            outcome.reason = _NO_DIGEST
+        if not (stated or image.held.original):
+            outcome.reason = NO_DIGEST
         writer.finish(found, outcome.verified)
         return True
 
     def _begin(self, image: Image, outcome: Outcome) -> ImageWriter:
         """Begin the entry; with its id alone when the metadata cannot be recorded. Raises ValueError for the id."""
         try:
-            return self._writer.begin(image.id, archivable(image), image.members)
+            return self._writer.begin(image.id, archivable(image), list(image.members))
         except ValueError as error:
             if not IMAGE_ID.fullmatch(image.id):
                 raise
             outcome.action, outcome.reason = Action.FAILED, f"its metadata cannot be recorded: {error}"
             return self._writer.begin(image.id, {"id": image.id})
+
+
+def recorded(image: Image, entry: Entry) -> Outcome | None:
+    """The outcome for an image of which `entry` has all that is to be had, if only with older metadata; else None."""
+    begin, end = entry.begin, entry.end
+    assert begin is not None
+    if end is None or end.status == FAILED:
+        return None
+    same_metadata = _without_order(begin.metadata) == _without_order(archivable(image))
+    same_record = same_metadata and list(begin.members) == list(image.members)
+    if end.status == NO_DATA:
+        if not (image.absent and same_record):
+            return None
+        return Outcome(image.id, image.name, Action.NO_DATA, end.reason)
+    if image.absent or not _same_data(image, entry):
+        return None
+    action = Action.PRESENT if same_record else Action.UPDATED
+    outcome = Outcome(image.id, image.name, action, "", end.size or 0, end.verified)
+    if not (end.verified or image.held.original):
+        outcome.reason = NO_DIGEST
+    return outcome
+
+
+def _without_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """`metadata` with the tags in order: Glance has them in no order, and each of its processes in another one."""
+    tags = metadata.get("tags")
+    return {**metadata, "tags": sorted(map(str, tags)) if isinstance(tags, list | tuple) else tags}
 
 
 def _without(writer: ImageWriter, outcome: Outcome, action: Action, reason: str) -> bool:

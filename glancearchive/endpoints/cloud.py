@@ -11,6 +11,8 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -18,14 +20,15 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 from keystoneauth1 import exceptions as ksa_errors
+from keystoneauth1.identity import generic, v2, v3
 from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.noauth import NoAuth
-from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.plugin import AUTH_INTERFACE, BaseAuthPlugin
 from keystoneauth1.session import Session
 from openstack import exceptions as sdk_errors
 from openstack.config import OpenStackConfig
 
-from glancearchive.endpoints.responses import error_from, server_message
+from glancearchive.endpoints.responses import error_from, log_answer, server_message
 from glancearchive.errors import (
     AccessError,
     ConnectError,
@@ -54,6 +57,20 @@ class Body(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[bytes | bytearray | memoryview]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who the caller is to Keystone. `renewable`: a token that runs out is replaced by a new one."""
+
+    project: str
+    roles: frozenset[str]
+    expires: datetime | None
+    renewable: bool
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.roles
 
 
 class Cloud:
@@ -96,6 +113,7 @@ class Cloud:
                 redirect=False,
                 raise_exc=False,
             )
+        log_answer(response, doing)
         if not 200 <= response.status_code < 300:
             raise error_from(response, doing)
         return response
@@ -128,6 +146,7 @@ class Cloud:
                     status_code_retries=0,
                     log=False,
                 )
+                log_answer(response, doing)
                 if not 200 <= response.status_code < 300:
                     raise error_from(response, doing)
 
@@ -150,6 +169,34 @@ class Cloud:
     def forget_token(self) -> None:
         """Have a new token fetched for the next request, after the server refused the one there is."""
         self._session.invalidate()
+
+    def login(self) -> Login | None:
+        """Who the caller is; None where no Keystone was asked."""
+        auth = self._session.auth
+        if not isinstance(auth, BaseIdentityPlugin):
+            return None
+        with _transport(f"{self.label}: asking who the caller is"):
+            access = auth.get_access(self._session)
+        renewable = auth.reauthenticate and not isinstance(auth, (generic.Token, v3.Token, v2.Token))
+        return Login(access.project_id or "", frozenset(access.role_names or ()), access.expires, renewable)
+
+    def identity(self, doing: str, path: str, params: Mapping[str, str] | None = None) -> requests.Response:
+        """The response to a GET below the ``/v3`` of the Keystone that the caller logged in at; its status is 2xx."""
+        with _transport(f"{self.label}: {doing}"):
+            response = self._session.request(
+                path,
+                "GET",
+                headers={"Accept": "application/json"},
+                params=dict(params or {}),
+                endpoint_filter={"service_type": "identity", "interface": AUTH_INTERFACE, "version": (3, 0)},
+                timeout=(_CONNECT, _READ),
+                redirect=False,
+                raise_exc=False,
+            )
+        log_answer(response, doing)
+        if not 200 <= response.status_code < 300:
+            raise error_from(response, doing)
+        return response
 
     def _freshen_token(self) -> None:
         auth = self._session.auth
@@ -211,13 +258,14 @@ def _as_url(server: str) -> str:
 
 def _endpoint(url: str) -> str:
     """`url` as scheme, host, port and prefix, without ``/v2``: what is equal for one and the same service."""
+    shown = re.sub(r"//.*@", "//***@", url)
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{url!r} is not a usable URL: {error}") from None
+    except ValueError as error:  # which quotes parts of it
+        raise UsageError(f"{shown!r} is not a usable URL" + ("" if "@" in url else f": {error}")) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{url!r} is not a usable URL: expected http://HOST[:PORT] or https://HOST[:PORT]")
+        raise UsageError(f"{shown!r} is not a usable URL: expected http://HOST[:PORT] or https://HOST[:PORT]")
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError(f"a URL of a Glance takes no user name, query or fragment: {parts.scheme}://{parts.hostname}/")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -227,12 +275,27 @@ def _endpoint(url: str) -> str:
     return f"{parts.scheme}://{host}{path}"
 
 
+def known_clouds() -> list[str]:
+    """The names of the clouds in the user's configuration; one that cannot be read has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=PendingDeprecationWarning)
+        try:
+            return _configuration()[1]
+        except (sdk_errors.ConfigException, TypeError, AttributeError, ValueError, KeyError):
+            return []
+
+
+def _configuration() -> tuple[OpenStackConfig, list[str]]:
+    """The user's configuration, and the names of its clouds."""
+    config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
+    # "defaults" is what openstacksdk makes up when there is nothing else.
+    return config, sorted(set(config.get_cloud_names()) - (set() if config.config_filename else {"defaults"}))
+
+
 def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
     """A session and the endpoint for the cloud `name` of the user's configuration."""
     try:
-        config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
-        # "defaults" is what openstacksdk makes up when there is nothing else.
-        known = sorted(set(config.get_cloud_names()) - (set() if config.config_filename else {"defaults"}))
+        config, known = _configuration()
         if name not in known:
             if name == "envvars":
                 raise UsageError("'envvars' takes the cloud from OS_* variables, and none are set")

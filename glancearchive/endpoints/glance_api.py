@@ -12,6 +12,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -66,9 +68,10 @@ class GlanceApi:
         self.patience = patience or Patience()
         self.label = cloud.label
 
-    def images(self) -> Iterator[Json]:
+    def images(self, **properties: str) -> Iterator[Json]:
         """Every image the caller may see, hidden ones and all pages included, once each, oldest first.
 
+        With `properties`, only those that have these values.
         Images that are created or deleted meanwhile may or may not be among them; no other is missed.
         """
         seen: set[str] = set()
@@ -76,7 +79,7 @@ class GlanceApi:
             # Only as a second listing: to a Glance older than Rocky "os_hidden" is a property that no image has.
             hidden = [{**view, "os_hidden": "true"} for view in views]
             try:
-                listings = [self._listing(view) for view in (*views, *hidden)]
+                listings = [self._listing({**properties, **view}) for view in (*views, *hidden)]
                 for image in heapq.merge(*listings, key=lambda image: str(image.get("created_at"))):
                     if image["id"] not in seen:
                         seen.add(image["id"])
@@ -119,6 +122,34 @@ class GlanceApi:
             return self.get(image_id)
         except NotFoundError:
             return None
+
+    def about(self, path: str) -> Json:
+        """What the Glance says of itself at `path`: ``/v2/info/…`` and ``/v2/schemas/…``."""
+        return self._json(f"asking for {path}", "GET", path)
+
+    def knows_id(self, image_id: str) -> bool:
+        """Whether an image has or had this id, as far as a listing from there on tells: it only reads.
+
+        To an admin Glance lists from a deleted image on as well; to others it answers 403 where another project has the
+        id, and does not know a deleted one (``glance/db/sqlalchemy/api.py``: ``image_get_all``, ``_image_get``).
+        """
+        try:
+            self._json(f"looking for the id {image_id}", "GET", "/v2/images", params={"marker": image_id, "limit": "1"})
+        except (RefusedError, NotFoundError):
+            return False
+        except AccessError as error:
+            if error.status == 401:
+                raise
+        return True
+
+    def unchanged_for(self, image_id: str) -> float:
+        """Seconds since the image was last changed, all by the server's own clock; 0.0 where it does not say."""
+        response = self._call(f"looking up image {image_id}", "GET", _path(image_id))
+        try:
+            changed = datetime.fromisoformat(response.json()["updated_at"])
+            return (parsedate_to_datetime(response.headers["Date"]) - changed).total_seconds()
+        except (LookupError, TypeError, ValueError):
+            return 0.0
 
     def members(self, image_id: str) -> list[Json]:
         """Who a shared image is shared with, as far as the caller may know. Other images have none: 403."""
@@ -168,9 +199,14 @@ class GlanceApi:
         """Create an image without data. 409: the id is taken, visibly or not, or was once."""
         return self._image(f"creating image {body.get('id', '')}", "POST", "/v2/images", body)
 
-    def upload(self, image_id: str, body: Body) -> None:
-        """Upload `body` as the image's data, once. See `Cloud.send`; never chunked, the size is declared."""
+    def upload(self, image_id: str, body: Body, *, store: str = "") -> None:
+        """Upload `body` as the image's data, once. See `Cloud.send`; never chunked, the size is declared.
+
+        Into `store`, or the Glance's default one.
+        """
         headers = {"Content-Type": "application/octet-stream", "x-openstack-image-size": str(len(body))}
+        if store:
+            headers["X-Image-Meta-Store"] = store
         self.cloud.send(f"uploading image {image_id}", _path(image_id, "file"), body, headers)
 
     def patch(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> Json:

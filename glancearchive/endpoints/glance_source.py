@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import cached_property
+from typing import overload
 
 from glancearchive.endpoints.glance_api import Download, GlanceApi, Json
 from glancearchive.errors import (
@@ -17,7 +19,7 @@ from glancearchive.errors import (
     StreamError,
     UnavailableError,
 )
-from glancearchive.image import Buffer, Image
+from glancearchive.image import Buffer, Image, absence
 
 log = logging.getLogger("glancearchive")
 
@@ -27,14 +29,17 @@ _OVERLAP = 1 << 16  # bytes fetched again after an interruption, to see that the
 class GlanceSource:
     """The images of a Glance; implements `glancearchive.image.Source`."""
 
+    faults: tuple[str, ...] = ()
+
     def __init__(self, api: GlanceApi) -> None:
         self._api = api
+        self.cloud = api.cloud
         self.label = api.label
 
     def images(self) -> Iterator[Image]:
         """Every image the caller may see, with the members of shared ones as far as the caller may see these."""
         for metadata in self._api.images():
-            yield Image(metadata, self._api.known_members(metadata) or (), absence(metadata))
+            yield Image(metadata, _Members(self._api, metadata), absence(metadata))
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """The data of `image` from byte `offset` on; digests are for the caller to check.
@@ -56,14 +61,28 @@ class GlanceSource:
                 self._api.patience.pause(failures, interruption.error)
 
 
-def absence(metadata: Json) -> str:
-    """Why an image with this metadata has no data to read, "" when it should have some."""
-    status = metadata.get("status")
-    if status not in ("active", "deactivated"):
-        return str(status)
-    if not metadata.get("size") and "block_device_mapping" in metadata:
-        return "volume-backed: its data are the volume snapshots in block_device_mapping"
-    return ""
+class _Members(Sequence[Json]):
+    """The members of an image, asked for when somebody looks at them: it takes a request for each shared image."""
+
+    def __init__(self, api: GlanceApi, metadata: Json) -> None:
+        self._api = api
+        self._metadata = metadata
+
+    @cached_property
+    def _found(self) -> list[Json]:
+        return self._api.known_members(self._metadata) or []
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Json: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Json]: ...
+
+    def __getitem__(self, index: int | slice) -> Json | list[Json]:
+        return self._found[index]
 
 
 class _InterruptedError(Exception):

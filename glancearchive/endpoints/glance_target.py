@@ -6,42 +6,46 @@ its metadata, and last of all the mark is removed. So nobody else can boot a hal
 or a wrong image, and a load that was interrupted anywhere is finished by another,
 from any machine: all its state is in the Glance.
 
-========================  =================================================
-the image in the Glance   what a load does
-========================  =================================================
+========================  =================================================  =====================
+the image in the Glance   what a load does                                   where ids may be new
+========================  =================================================  =====================
 none                      create it, then as "marked, queued"
-none, but 409 on create   conflict: the id is burnt, or taken invisibly
+none, but 409 on create   conflict: the id is burnt, or taken invisibly      another id
 marked, queued            upload, verify, finish
-marked, queued, checksum  a refused upload spoilt it: delete, fail
+marked, queued, checksum  a refused upload spoilt it: delete, fail           delete, another id
 marked, saving            wait; then as what it has become
+marked, saving for ever   fail: a server died, and nothing leads back        delete, another id
 marked, active            verify, finish
-unmarked, active          same data: present; other data: conflict
-anything else             conflict, untouched
-========================  =================================================
+marked, killed            conflict                                           delete, another id
+unmarked, active          same data: present; other data: conflict           if other: another id
+anything else             conflict, untouched                                another id
+========================  =================================================  =====================
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
 
-from glancearchive.endpoints import image_format, policy
-from glancearchive.endpoints.agreement import Agreement, compare_data
-from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints import policy
+from glancearchive.endpoints.agreement import Agreement
+from glancearchive.endpoints.arrival import Arrival, Verdict
+from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_creation import create
+from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_metadata import Metadata
-from glancearchive.endpoints.glance_upload import Payload, SourceError
+from glancearchive.endpoints.glance_presence import present
+from glancearchive.endpoints.glance_upload import settled, upload, verified
+from glancearchive.endpoints.ids import Ids
+from glancearchive.endpoints.journal import Journal
+from glancearchive.endpoints.payload import Payload, SourceError
 from glancearchive.errors import (
     AccessError,
-    ConflictError,
     ConnectError,
     GlanceArchiveError,
     LocalError,
     NoDataError,
     NotFoundError,
-    RefusedError,
     ServerError,
     UnavailableError,
 )
@@ -49,318 +53,130 @@ from glancearchive.image import Action, Image, Outcome, Progress, Source
 
 log = logging.getLogger("glancearchive")
 
-_GONE = 410
-_UNSUPPORTED_MEDIA = 415
-_BURNT = "its id cannot be used there again until the operator purges the database"
-_PASSING = ("saving", "uploading", "importing")
-_NO_DIGEST = "no digest to compare with"
+THERE = (Action.COPIED, Action.PRESENT, Action.UPDATED, Action.NO_DATA)
+"""What an image has become that is in the Glance."""
 
 
 class GlanceTarget:
-    """Implements `glancearchive.image.Target`; `update_metadata` is for images that are there already."""
+    """Implements `glancearchive.image.Target`.
 
-    def __init__(self, api: GlanceApi, *, update_metadata: bool = False) -> None:
+    `update_metadata` is for images that are there already. `ids` decides under which ids images
+    are loaded, and learns it. `listing` and `journal` save requests and the reading of data.
+    Data go into `store`, or the default one.
+    """
+
+    def __init__(
+        self,
+        api: GlanceApi,
+        *,
+        update_metadata: bool = False,
+        ids: Ids | None = None,
+        listing: Listing | None = None,
+        journal: Journal | None = None,
+        store: str = "",
+    ) -> None:
         self._api = api
         self._update_metadata = update_metadata
+        self._ids = ids or Ids()
+        self._listing = listing or Listing()
+        self._journal = journal
+        self._store = store
         self.label = api.label
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         """Take `image` in. Raises what concerns more than this image: `ConnectError`, 401, a server or medium gone."""
-        dropped: list[str] = []
-        transfer = _Transfer(self._api, image, source, progress, dropped, update_metadata=self._update_metadata)
+        payload = Payload(image, source, progress, empty=bool(image.absent) and policy.is_empty(image))
+        for place in self._ids.places(image, self._listing):
+            translated = self._ids.translated(image, place, self._listing)
+            arrival = Arrival(self._api, translated, payload, self._journal, self._store)
+            outcome, elsewhere = self._outcome(arrival, renew=self._ids.renews(image))
+            if not elsewhere:
+                break
+        outcome.id = image.id
+        if outcome.action in THERE:
+            self._ids.settle(image, place)
+            outcome.new_id = "" if place == image.id else place
+        return outcome
+
+    def _outcome(self, arrival: Arrival, *, renew: bool) -> tuple[Outcome, bool]:
+        """What becomes of an image under one id, and whether it has to be tried under another, as far as it may."""
+        image = arrival.image
         try:
-            return transfer.run()
-        except _Verdict as verdict:
-            return Outcome(image.id, image.name, verdict.action, str(verdict), dropped=dropped)
+            try:
+                return self._arrive(arrival), False
+            except Verdict as verdict:
+                reason = str(verdict)
+                if verdict.elsewhere and renew:
+                    end = "it is deleted, and gets another id" if verdict.wreck else "it gets another id"
+                    log.warning("image %s: %s; %s", image, reason, end)
+                    if verdict.wreck:
+                        with suppress(NotFoundError):  # another load was quicker
+                            self._api.delete(image.id)
+                elif verdict.elsewhere:
+                    reason += self._ids.advice(wreck=verdict.wreck)
+                return self._failure(arrival, verdict.action, reason), verdict.elsewhere and renew
         except SourceError as failure:
             if isinstance(failure.error, (ConnectError, LocalError)) or _unauthorized(failure.error):
                 raise failure.error from failure
             action = Action.REFUSED if isinstance(failure.error, NoDataError) else Action.FAILED
-            return Outcome(image.id, image.name, action, str(failure.error), dropped=dropped)
+            return self._failure(arrival, action, str(failure.error)), False
         except ServerError as error:
             if _unauthorized(error):
                 raise
             if isinstance(error, (ConnectError, UnavailableError)):
                 self._api.find(image.id)  # raises when it is not this image, but the server that is in trouble
-            return Outcome(image.id, image.name, Action.FAILED, str(error), dropped=dropped)
+            return self._failure(arrival, Action.FAILED, str(error)), False
 
+    def _failure(self, arrival: Arrival, action: Action, reason: str) -> Outcome:
+        return Outcome(arrival.image.id, arrival.image.name, action, reason, dropped=arrival.dropped)
 
-class _Verdict(Exception):  # noqa: N818  # ends a transfer, not always with an error
-    """How the transfer of an image ends early."""
-
-    def __init__(self, action: Action, reason: str) -> None:
-        super().__init__(reason)
-        self.action = action
-
-
-class _Transfer:
-    """One image on its way in."""
-
-    def __init__(
-        self,
-        api: GlanceApi,
-        image: Image,
-        source: Source,
-        progress: Progress,
-        dropped: list[str],
-        *,
-        update_metadata: bool,
-    ) -> None:
-        self._api = api
-        self._image = image
-        self._source = source
-        self._progress = progress
-        self._dropped = dropped
-        self._update_metadata = update_metadata
-        self._payload: Payload | None = None
-
-    def run(self) -> Outcome:
-        current = self._api.find(self._image.id)
+    def _arrive(self, arrival: Arrival) -> Outcome:
+        """Take the image in under this id. Raises `Verdict`."""
+        known = self._known(arrival)
+        if known is not None:
+            return known
+        image = arrival.image
+        listed = image.id in self._listing.images
+        current = self._api.find(image.id) if listed or not self._listing.complete else None
         if current is None:
-            self._examine()
-            current = self._create()
-        if not self._is_ours(current):
-            return self._compare(current)
-        if self._image.absent and not self._is_empty():
-            return self._finish_without_data(current)
-        current = self._settled(current)
+            current = create(arrival)
+        if not policy.is_ours(current, image):
+            return present(arrival, current, update=self._update_metadata)
+        if image.absent and not policy.is_empty(image):
+            return _finish_without_data(arrival, current)
+        current = settled(arrival, current, begun=False)
         if current["status"] == "queued":
-            current = self._upload(current)
-        if not self._is_ours(current):
-            return self._compare(current)  # another load finished it meanwhile
-        agreement = self._verify(current)
-        Metadata(self._api, self._image, self._dropped).apply(current)
-        return self._outcome(Action.NO_DATA if self._image.absent else Action.COPIED, agreement)
+            current = upload(arrival, current)
+        if not policy.is_ours(current, image):
+            return present(arrival, current, update=self._update_metadata)  # another load finished it meanwhile
+        agreement = verified(arrival, current)
+        Metadata(arrival.api, image, arrival.dropped).apply(current)
+        return arrival.outcome(Action.NO_DATA if image.absent else Action.COPIED, agreement)
 
-    # Before anything exists there.
-
-    def _examine(self) -> None:
-        """See that there are data, and data that the Glance will not refuse, before an id is spent on them."""
-        if self._image.absent:
-            return
-        payload = self._data()
-        head = payload.head(image_format.HEAD)
-        disk_format = str(self._image.metadata.get("disk_format") or "")
-        container_format = str(self._image.metadata.get("container_format") or "")
-        doubt = image_format.refusal(disk_format, container_format, head, whole=len(head) == len(payload))
-        if doubt and not self._accepted_on_trial(disk_format, container_format, head):
-            raise _Verdict(Action.FAILED, f"the target would refuse this image: {doubt}; nothing was created")
-
-    def _accepted_on_trial(self, disk_format: str, container_format: str, head: bytes) -> bool:
-        """Whether this Glance takes data like these: many never look, and then the image must not be lost.
-
-        The head is uploaded to an image of no consequence, which is deleted again.
-        """
-        name = f"glancearchive trial for {self._image.id}"
-        body = {
-            "name": name,
-            "disk_format": disk_format,
-            "container_format": container_format,
-            "visibility": "private",
-            policy.MARK: name,
-        }
+    def _known(self, arrival: Arrival) -> Outcome | None:
+        """The outcome when the listing says that the image is there, and there is nothing to be changed."""
+        listed = self._listing.images.get(arrival.image.id)
+        if listed is None or policy.MARK in listed:
+            return None
         try:
-            trial = str(self._api.create(body)["id"])
-        except (AccessError, ConflictError, RefusedError) as error:
-            log.info("%s: no trial was possible: %s", self._image, error)
-            return False
-        try:
-            self._api.upload(trial, _Bytes(head))
-        except RefusedError as error:
-            log.info("%s: refused on trial: %s", self._image, error)
-            return False
-        finally:
-            with suppress(ServerError):
-                self._api.delete(trial)
-        return True
+            outcome = present(arrival, listed, update=False)
+        except Verdict:
+            return None
+        return None if outcome.differences and self._update_metadata else outcome
 
-    def _create(self) -> dict[str, Any]:
-        mark = policy.mark_for(self._image, with_data=not self._image.absent or self._is_empty())
-        try:
-            try:
-                return self._api.create(policy.creation_body(self._image, mark))
-            except (AccessError, RefusedError, UnavailableError) as error:
-                # 500 is how a database says that it cannot hold a name.
-                if error.status == 401 or (isinstance(error, UnavailableError) and error.status != 500):
-                    raise
-                log.info("%s; trying with less", error)
-                return self._api.create(policy.creation_body(self._image, mark, bare=True))
-        except ConflictError as error:
-            current = self._api.find(self._image.id)
-            if current is None:
-                raise _Verdict(
-                    Action.CONFLICT,
-                    f"the target has no such image to see, but refuses its id ({error.message}): either it was deleted "
-                    f"there, and {_BURNT}, or it belongs to another project",
-                ) from error
-            return current
 
-    # An image that is not ours.
-
-    def _compare(self, current: dict[str, Any]) -> Outcome:
-        status = current["status"]
-        mark = current.get(policy.MARK)
-        if mark is not None and str(mark).startswith(f"{self._image.id} "):
-            raise _Verdict(Action.CONFLICT, f"another transfer is loading other data under this id ({mark})")
-        if status not in ("active", "deactivated"):
-            if not (self._image.absent and status == "queued"):
-                raise _Verdict(Action.CONFLICT, f"the target has an image of this id that is {status}, and not ours")
-            return self._present(current, Agreement(), Action.NO_DATA)
-        compute = None if self._image.absent else self._data().digest
-        agreement = compare_data(Image(current), self._image, compute)
-        if agreement.difference:
-            raise _Verdict(Action.CONFLICT, f"the target has other data under this id: {agreement.difference}")
-        return self._present(current, agreement, Action.NO_DATA if self._image.absent else Action.PRESENT)
-
-    def _present(self, current: dict[str, Any], agreement: Agreement, action: Action) -> Outcome:
-        differences = self._differences(current)
-        if differences and self._update_metadata:
-            Metadata(self._api, self._image, self._dropped).apply(current)
-            differences = self._differences(self._look())
-            action = Action.UPDATED if action is Action.PRESENT else action
-        outcome = self._outcome(action, agreement)
-        outcome.differences = differences
+def _finish_without_data(arrival: Arrival, current: Json) -> Outcome:
+    image = arrival.image
+    if current["status"] != "queued":
+        reason = f"the target's image is {current['status']}, and the source has no data"
+        raise Verdict(Action.CONFLICT, reason, elsewhere=True)
+    outcome = arrival.outcome(Action.NO_DATA, Agreement())
+    if image.metadata.get("status") != "queued":
+        # The data exist somewhere: the mark stays, so that a load that has them can go on from here.
+        outcome.reason += "; a private image without data keeps its id free for a later load"
         return outcome
-
-    def _differences(self, current: dict[str, Any]) -> list[str]:
-        found = policy.differences(current, self._image)
-        members = self._api.known_members(current)
-        return found if members is None else found + policy.member_differences(members, self._image)
-
-    # An image of ours.
-
-    def _finish_without_data(self, current: Mapping[str, Any]) -> Outcome:
-        if current["status"] != "queued":
-            raise _Verdict(Action.CONFLICT, f"the target's image is {current['status']}, and the source has no data")
-        if self._image.metadata.get("status") != "queued":
-            # The data exist somewhere: the mark stays, so that a load that has them can go on from here.
-            outcome = self._outcome(Action.NO_DATA, Agreement())
-            outcome.reason += "; a private image without data keeps its id free for a later load"
-            return outcome
-        Metadata(self._api, self._image, self._dropped).apply(current)
-        return self._outcome(Action.NO_DATA, Agreement())
-
-    def _settled(self, current: dict[str, Any]) -> dict[str, Any]:
-        """The image once it is `queued` and fit for an upload, or `active`; waits for what passes by itself."""
-        for _ in self._api.patience.ticks():
-            if current["status"] not in _PASSING:
-                break
-            current = self._look()
-        status = current["status"]
-        if status in _PASSING:
-            raise _Verdict(
-                Action.FAILED,
-                f"the target's image stays {status}: another load is still at it, or a server died in the middle of an "
-                f"upload, and then only deleting it helps, after which {_BURNT}",
-            )
-        if status == "queued" and (current.get("checksum") or current.get("size") is not None):
-            self._give_up(f"an earlier upload was refused and left it unusable ({status} with a checksum)")
-        if status not in ("queued", "active", "deactivated"):
-            raise _Verdict(Action.CONFLICT, f"the target's image is {status}")
-        return current
-
-    def _upload(self, current: dict[str, Any]) -> dict[str, Any]:
-        """Upload the data until the image is active, or until patience ends."""
-        mark = policy.mark_for(self._image)
-        if current.get(policy.MARK) != mark:
-            current = self._api.patch(self._image.id, [{"op": "replace", "path": f"/{policy.MARK}", "value": mark}])
-        failures = 0
-        while current["status"] == "queued":
-            error: ServerError
-            try:
-                self._api.upload(self._image.id, self._data())
-            except RefusedError as refusal:
-                if refusal.status == _UNSUPPORTED_MEDIA:
-                    self._give_up(refusal.message)
-                if refusal.status != _GONE:
-                    raise
-                error = refusal  # Glance's answer to one of two uploads that begin in the same instant
-            except AccessError as denial:
-                if denial.status != 401:
-                    raise
-                self._api.cloud.forget_token()
-                error = denial
-            except (ConflictError, ConnectError, UnavailableError) as failure:
-                error = failure
-            else:
-                current = self._settled(self._look())
-                if current["status"] == "queued":
-                    raise _Verdict(Action.FAILED, "the target accepted the data, and yet has none")
-                return current
-            # It may have been received all the same, or another load may be uploading it.
-            current = self._settled(self._look())
-            if current["status"] == "queued":
-                failures += 1
-                self._api.patience.pause(failures, error)
-        return current
-
-    def _verify(self, current: Mapping[str, Any]) -> Agreement:
-        """Compare what the Glance has stored; wrong data are deleted."""
-        stored = Image(current)
-        expected = replace(self._image, metadata={**self._image.metadata, "size": len(self._data())})
-        agreement = compare_data(stored, expected, self._data().digest)
-        if agreement.difference:
-            self._give_up(f"the target stored something else: {agreement.difference}")
-        return agreement
-
-    def _give_up(self, reason: str) -> None:
-        """Delete our image, which must not stay as it is, and fail."""
-        try:
-            self._api.delete(self._image.id)
-        except (AccessError, ConflictError, NotFoundError, RefusedError) as error:
-            raise _Verdict(Action.FAILED, f"{reason}; deleting it failed too: {error}") from error
-        raise _Verdict(Action.FAILED, f"{reason}; it was deleted, and {_BURNT}")
-
-    # Small things.
-
-    def _is_ours(self, current: Mapping[str, Any]) -> bool:
-        mark = current.get(policy.MARK)
-        if mark == policy.mark_for(self._image, with_data=False):
-            return bool(current["status"] == "queued")  # else somebody filled the place that we kept
-        return bool(mark == policy.mark_for(self._image))
-
-    def _is_empty(self) -> bool:
-        """Whether it is an image of zero bytes, like the snapshot of a volume: that can be had without a source."""
-        return self._image.metadata.get("status") == "active" and self._image.size == 0
-
-    def _data(self) -> Payload:
-        if self._payload is None:
-            empty = bool(self._image.absent) and self._is_empty()
-            self._payload = Payload(self._image, self._source, self._progress, empty=empty)
-        return self._payload
-
-    def _look(self) -> dict[str, Any]:
-        current = self._api.find(self._image.id)
-        if current is None:
-            raise _Verdict(Action.FAILED, f"the image was deleted at the target during the load; {_BURNT}")
-        return current
-
-    def _outcome(self, action: Action, agreement: Agreement) -> Outcome:
-        reason = self._image.absent
-        if not reason and not agreement.verified:
-            reason = _NO_DIGEST
-        return Outcome(
-            self._image.id,
-            self._image.name,
-            action,
-            reason,
-            size=0 if action is Action.NO_DATA else self._image.size or 0,
-            verified=agreement.verified,
-            dropped=[*policy.reports(self._image), *self._dropped],
-        )
-
-
-class _Bytes:
-    """Bytes as a `Body`."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __iter__(self) -> Any:
-        yield self._data
+    Metadata(arrival.api, image, arrival.dropped).apply(current)
+    return arrival.outcome(Action.NO_DATA, Agreement())
 
 
 def _unauthorized(error: GlanceArchiveError) -> bool:

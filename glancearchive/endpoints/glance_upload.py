@@ -1,79 +1,118 @@
-"""The data of one image on their way into a Glance."""
+"""From an image of ours that has no data yet to one whose data are known to be right."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from dataclasses import replace
 
-from glancearchive.errors import GlanceArchiveError, StreamError
-from glancearchive.image import Buffer, Image, Progress, Source
+from glancearchive.endpoints import policy
+from glancearchive.endpoints.agreement import Agreement
+from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
+from glancearchive.endpoints.glance_api import Json
+from glancearchive.errors import (
+    AccessError,
+    ConflictError,
+    ConnectError,
+    NotFoundError,
+    RefusedError,
+    ServerError,
+    UnavailableError,
+)
+from glancearchive.image import Action
+
+_GONE = 410
+_UNSUPPORTED_MEDIA = 415
+_PASSING = ("saving", "uploading", "importing")
+_SLOWEST = 10 << 20  # bytes a second; an upload that is slower may be taken for one that died
 
 
-class SourceError(Exception):
-    """`error` came from the source, not from the Glance that we were talking to."""
+def settled(arrival: Arrival, current: Json, *, begun: bool) -> Json:
+    """The image once it is `queued` and fit for an upload, or `active`; waits for what passes by itself.
 
-    def __init__(self, error: GlanceArchiveError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class Payload:
-    """The data of `image`, to be read from `source` as often as it takes, always exactly `size` bytes.
-
-    Whatever the source raises comes out as `SourceError`. `progress` is told of
-    each byte once, also when it had to be sent again.
+    `begun` as for `Arrival.look`.
     """
+    for _ in arrival.api.patience.ticks():
+        if current["status"] not in _PASSING:
+            break
+        current = arrival.look(begun=begun)
+    status = current["status"]
+    if status in _PASSING:
+        raise _stuck(arrival, status)
+    if status == "queued" and (current.get("checksum") or current.get("size") is not None):
+        reason = f"an earlier upload was refused and left it unusable ({status} with a checksum)"
+        raise _given_up(arrival, reason, elsewhere=True)
+    if status == "killed":
+        reason = f"the target's image is {status}; only deleting it helps, after which {BURNT}"
+        raise Verdict(Action.CONFLICT, reason, elsewhere=True, wreck=True)
+    if status not in ("queued", "active", "deactivated"):
+        raise Verdict(Action.CONFLICT, f"the target's image is {status}", elsewhere=True)
+    return current
 
-    def __init__(self, image: Image, source: Source, progress: Progress, *, empty: bool = False) -> None:
-        self._image = image
-        self._source = source
-        self._progress = progress
-        self._empty = empty
-        self._reported = 0
-        self.size = 0 if empty else self._measure()
 
-    def __len__(self) -> int:
-        return self.size
+def _stuck(arrival: Arrival, status: str) -> Verdict:
+    """The verdict on an image that has been in the middle of an upload for all the time that we waited."""
+    reason = (
+        f"the target's image stays {status}: another load is still at it, or a server died in the middle of an upload, "
+        f"and then only deleting it helps, after which {BURNT}"
+    )
+    longest = len(arrival.payload) // _SLOWEST
+    age = arrival.api.unchanged_for(arrival.image.id)
+    if age >= longest:
+        return Verdict(Action.FAILED, reason, elsewhere=True, wreck=True)
+    reason += f"; --id-policy new does so once it has been so for {longest} seconds; now it is {age:.0f}"
+    return Verdict(Action.FAILED, reason)
 
-    def __iter__(self) -> Iterator[Buffer]:
-        """The pieces of one upload. Fails before the end rather than let a wrong number of bytes be complete."""
-        done = 0
-        for piece in self._read():
-            done += len(piece)
-            if done > self.size:
-                break
-            if done > self._reported:
-                self._progress.advance(self._image, done - self._reported)
-                self._reported = done
-            yield piece
-        if done != self.size:
-            amount = "more than" if done > self.size else f"{done} of"
-            raise SourceError(StreamError(f"{self._source.label} gave {amount} the {self.size} bytes of {self._image}"))
 
-    def head(self, length: int) -> bytes:
-        """The first `length` bytes, or all there are."""
-        head = bytearray()
-        for piece in self._read():
-            head += piece[: length - len(head)]
-            if len(head) == length:
-                break
-        return bytes(head)
-
-    def digest(self, algorithm: str) -> str:
-        """The data's digest in hex."""
-        found = hashlib.new(algorithm, usedforsecurity=False)
-        for piece in self._read():
-            found.update(piece)
-        return found.hexdigest()
-
-    def _measure(self) -> int:
-        """Its size; where Glance had not recorded any, the data have to be counted, since an upload declares it."""
-        return sum(len(piece) for piece in self._read()) if self._image.size is None else self._image.size
-
-    def _read(self) -> Iterator[Buffer]:
-        if self._empty:
-            return
+def upload(arrival: Arrival, current: Json) -> Json:
+    """Upload the data until the image is active, or until patience ends."""
+    api, image = arrival.api, arrival.image
+    mark = policy.mark_for(image)
+    if current.get(policy.MARK) != mark:
+        current = api.patch(image.id, [{"op": "replace", "path": f"/{policy.MARK}", "value": mark}])
+    failures = 0
+    while current["status"] == "queued":
+        error: ServerError
         try:
-            yield from self._source.read(self._image)
-        except GlanceArchiveError as error:
-            raise SourceError(error) from error
+            api.upload(image.id, arrival.payload, store=arrival.store)
+        except RefusedError as refusal:
+            if refusal.status == _UNSUPPORTED_MEDIA:
+                raise _given_up(arrival, refusal.message) from refusal
+            if refusal.status != _GONE:
+                raise
+            error = refusal  # Glance's answer to one of two uploads that begin in the same instant
+        except AccessError as denial:
+            if denial.status != 401:
+                raise
+            api.cloud.forget_token()
+            error = denial
+        except (ConflictError, ConnectError, UnavailableError) as failure:
+            error = failure
+        else:
+            current = settled(arrival, arrival.look(), begun=True)
+            if current["status"] == "queued":
+                raise Verdict(Action.FAILED, "the target accepted the data, and yet has none")
+            return current
+        # It may have been received all the same, or another load may be uploading it.
+        current = settled(arrival, arrival.look(), begun=True)
+        if current["status"] == "queued":
+            failures += 1
+            api.patience.pause(failures, error)
+    return current
+
+
+def verified(arrival: Arrival, current: Json) -> Agreement:
+    """Compare what the Glance has stored; wrong data are deleted."""
+    image = arrival.image
+    expected = replace(image, metadata={**image.metadata, "size": len(arrival.payload)})
+    agreement = arrival.agreement(current, expected)
+    if agreement.difference:
+        raise _given_up(arrival, f"the target stored something else: {agreement.difference}")
+    return agreement
+
+
+def _given_up(arrival: Arrival, reason: str, *, elsewhere: bool = False) -> Verdict:
+    """Delete our image, which must not stay as it is; the verdict."""
+    try:
+        arrival.api.delete(arrival.image.id)
+    except (AccessError, ConflictError, NotFoundError, RefusedError) as error:
+        return Verdict(Action.FAILED, f"{reason}; deleting it failed too: {error}")
+    return Verdict(Action.FAILED, f"{reason}; it was deleted, and {BURNT}", elsewhere=elsewhere)

@@ -1,19 +1,23 @@
-"""What a Glance will say of an image's format, before it is uploaded: a refusal afterwards costs the image its id.
+"""Formats of disk images: what data look like, and what a Glance will say of it before they are uploaded.
 
-Follows ``ImageProxy.set_data`` in Glance 33's ``glance/location.py``, with the
-same inspectors. Older servers do not look at all, and some are configured not
-to, so that a refusal found here is likely, not certain.
+A refusal after the upload costs the image its id. `refusal` follows
+``ImageProxy.set_data`` in Glance 33's ``glance/location.py``, with the same
+inspectors. Older servers do not look at all, and some are configured not to, so
+that a refusal found here is likely, not certain.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+from typing import Any
 
 from oslo_utils.imageutils import format_inspector
 
 HEAD = 1 << 20
 """Bytes from an image's start that decide: the farthest signature, ISO 9660's, ends at 34 KiB."""
+
+_GLANCE_FORMATS = {"qcow2", "vhd", "vhdx", "vmdk", "vdi", "iso"}
 
 # They log every finding as well, as warnings and errors, and we report it ourselves.
 logging.getLogger(format_inspector.__name__).addHandler(logging.NullHandler())
@@ -27,12 +31,7 @@ def refusal(disk_format: str, container_format: str, head: bytes, *, whole: bool
     """
     if container_format != "bare":
         return ""
-    inspected = format_inspector.InspectWrapper(io.BytesIO(head))
-    inspected.read(len(head))
-    inspected.close()
-    matches = {str(inspector): inspector for inspector in inspected.formats or ()}
-    if matches.keys() == {"iso", "gpt"}:
-        del matches["gpt"]
+    matches = _matches(head)
     if len(matches) != 1:
         return f"its data look like {' and '.join(sorted(matches))} at once"
     [(found, inspector)] = matches.items()
@@ -51,6 +50,28 @@ def refusal(disk_format: str, container_format: str, head: bytes, *, whole: bool
     except format_inspector.ImageFormatError as error:
         return str(error)
     return ""
+
+
+def recognise(head: bytes) -> str:
+    """The `disk_format` of data that begin with `head`, "" when they look like none, and so may be raw or anything.
+
+    What Glance has no word for is "raw" to it: a disk with partitions, an encrypted one, two formats in one.
+    """
+    matches = _matches(head).keys() - {"raw"}
+    if len(matches) == 1 and matches <= _GLANCE_FORMATS:
+        return str(*matches)
+    return "raw" if matches else ""
+
+
+def _matches(head: bytes) -> dict[str, Any]:
+    """The inspectors that take data which begin with `head` for theirs, by the names of their formats."""
+    inspected = format_inspector.InspectWrapper(io.BytesIO(head))
+    inspected.read(len(head))
+    inspected.close()
+    matches = {str(inspector): inspector for inspector in inspected.formats or ()}
+    if matches.keys() == {"iso", "gpt"}:
+        del matches["gpt"]
+    return matches
 
 
 def _pardoned(check: str, disk_format: str) -> bool:

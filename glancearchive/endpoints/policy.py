@@ -18,6 +18,12 @@ from glancearchive.image import Image
 MARK = "glancearchive_transfer"
 """The property that says that an image is being loaded by us, and what it is to become."""
 
+SOURCE_ID = "glancearchive_source_id"
+"""The property of an image that got another id: the one it had where it came from. It stays."""
+
+VISIBILITIES = ("public", "community", "shared", "private")
+"""Who an image is for, the widest first."""
+
 Patch = dict[str, Any]
 """One operation of ``application/openstack-images-v2.1-json-patch``."""
 
@@ -72,6 +78,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("locations", Treatment.NEVER, "points into the source's store, and may hold credentials"),
     Rule("os_glance_*", Treatment.NEVER, "Glance's own namespace, which it refuses from clients"),
     Rule(MARK, Treatment.NEVER, "our own mark"),
+    Rule(SOURCE_ID, Treatment.CREATE, "the id that it had, where it got another: a later load finds it", custom=True),
     Rule(
         "cinder_encryption_key_deletion_policy",
         Treatment.NEUTRALISED,
@@ -101,12 +108,25 @@ def mark_for(image: Image, *, with_data: bool = True) -> str:
     return f"{image.id} {image.digests[0] if image.digests else f'size:{image.size}'}"
 
 
+def is_empty(image: Image) -> bool:
+    """Whether it is an image of zero bytes, like the snapshot of a volume: that can be had without a source."""
+    return image.metadata.get("status") == "active" and image.size == 0
+
+
+def is_ours(current: Mapping[str, Any], image: Image) -> bool:
+    """Whether the target's `current` image was created by a load, to become `image`, and has not been finished."""
+    mark = current.get(MARK)
+    if mark == mark_for(image, with_data=False):
+        return bool(current["status"] == "queued")  # else somebody filled the place that we kept
+    return bool(mark == mark_for(image))
+
+
 def creation_body(image: Image, mark: str, *, bare: bool = False) -> dict[str, Any]:
-    """The JSON to create `image` with; `bare` leaves out all that a target might refuse and can do without."""
-    needed = ("id", "disk_format", "container_format")
+    """The JSON to create `image` with; `bare` leaves out all that a target might refuse and it can do without."""
+    needed = ("id", "disk_format", "container_format", SOURCE_ID)
     body = {
         field: value
-        for field, value in image.metadata.items()
+        for field, value in wanted(image).items()
         if rule_for(field).treatment is Treatment.CREATE and value is not None and (not bare or field in needed)
     }
     return {**body, "visibility": "private", "protected": False, MARK: mark}

@@ -1,9 +1,10 @@
-"""From an HTTP response that is no success to the error that names it, with the server's own words."""
+"""What HTTP responses say: of those that are no success the error that names it, with the server's own words."""
 
 from __future__ import annotations
 
 import html
 import json
+import logging
 import re
 from collections.abc import Callable
 
@@ -11,7 +12,16 @@ import requests
 
 from glancearchive import errors
 
+log = logging.getLogger("glancearchive")
+
 _LONGEST = 300  # characters of a server's message: enough for Glance's, and not a proxy's whole page
+
+
+def log_answer(response: requests.Response, doing: str) -> None:
+    """Note by what the server's operator can find the request; never headers or bodies, which may hold secrets."""
+    request_id = response.headers.get("x-openstack-request-id", "no request id")
+    sent = response.request
+    log.debug("%s: %s %s: %d [%s]", doing, sent.method, sent.path_url, response.status_code, request_id)
 
 
 def error_from(response: requests.Response, doing: str) -> errors.ServerError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,16 @@ from glancearchive.format.blockindex import ABSENT, BlockIndex
 from glancearchive.format.growing import GrowingArray
 from glancearchive.format.hashing import Digests
 from glancearchive.format.packer import FramePacker
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`count` blocks of an image in a row: the whole bytes, which blocks are not zero, and the digests of these."""
+
+    data: memoryview
+    places: npt.NDArray[np.int64]
+    digests: Digests
+    count: int
 
 
 class BlockStore:
@@ -40,14 +52,13 @@ class BlockStore:
         """Digests of the blocks numbered `begin` to `end`, exclusive."""
         return self._index.digests(begin, end)
 
-    def store(
-        self, digests: Digests, view: memoryview, places: npt.NDArray[np.int64], image: int, expected: int
-    ) -> npt.NDArray[np.int64]:
-        """The numbers of the blocks at `places` (block indices) of `view`, whose digests are given.
+    def store(self, stretches: Sequence[Stretch], image: int, expected: int) -> npt.NDArray[np.int64]:
+        """The numbers of the non-zero blocks of all `stretches`, in order.
 
         What is new is stored, for image number `image`. `expected` is the number of the first of them when they
         go on as another image does; a wrong guess costs nothing.
         """
+        digests = np.concatenate([stretch.digests for stretch in stretches])
         numbers = self._index.find(digests, expected)
         while len(unchecked := self._not_checked(numbers)):
             begin, end, whole = self._check(unchecked[0])
@@ -58,15 +69,24 @@ class BlockStore:
         absent = np.flatnonzero(numbers == ABSENT)
         if len(absent):
             joined = digests[absent].tobytes()
-            fresh: dict[bytes, int] = {}  # digest to ordinal: the stretch may repeat itself
+            fresh: dict[bytes, int] = {}  # digest to ordinal: the stretches may repeat themselves
             ordinals = np.array(
                 [fresh.setdefault(joined[at : at + 16], len(fresh)) for at in range(0, len(joined), 16)]
             )
             _, firsts = np.unique(ordinals, return_index=True)
-            numbers[absent] = self._index.extend(digests[absent[firsts]]) + ordinals
-            for begin, end in _runs(places[absent[firsts]]):
-                self._packer.add(view[begin * self._block_size : end * self._block_size], image)
+            new = absent[firsts]
+            numbers[absent] = self._index.extend(digests[new]) + ordinals
+            self._pack(stretches, new, image)
         return numbers
+
+    def _pack(self, stretches: Sequence[Stretch], new: npt.NDArray[np.int64], image: int) -> None:
+        """Hand on the bytes of the blocks `new`, counted over the non-zero blocks of all `stretches`."""
+        borders = np.cumsum([0, *(len(stretch.places) for stretch in stretches)])
+        cuts = np.searchsorted(new, borders).tolist()
+        for stretch, border, (first, last) in zip(stretches, borders.tolist(), pairwise(cuts), strict=False):
+            if first < last:
+                for begin, end in _runs(stretch.places[new[first:last] - border]):
+                    self._packer.add(stretch.data[begin * self._block_size : end * self._block_size], image)
 
     def _not_checked(self, numbers: npt.NDArray[np.int64]) -> list[int]:
         if not self._earlier:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glancearchive.format.blockstore import Stretch
 from glancearchive.format.content import Content, Segment
-from glancearchive.format.hashing import Digests, ImageDigest, scan_blocks
+from glancearchive.format.hashing import ImageDigest, scan_blocks
 from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
 from glancearchive.format.proof import digest_segment
 
@@ -19,21 +20,11 @@ _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
 _BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """`count` blocks of an image in a row: the whole bytes, which blocks are not zero, and the digests of these."""
-
-    data: memoryview
-    places: npt.NDArray[np.int64]
-    digests: Digests
-    count: int
-
-
 class ImageWriter:
     """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
 
     `lock` guards what is waiting for the store and the extents, which checkpoints take while other threads bring
-    images in. With it held, `store` gives the non-zero blocks of a stretch their numbers. `on_taken` is told after
+    images in. With it held, `store` gives the non-zero blocks of stretches their numbers. `on_taken` is told after
     every stretch how many extents there are more, `on_end` is called once, when the image ends.
     """
 
@@ -44,7 +35,7 @@ class ImageWriter:
         lock: AbstractContextManager[Any],
         key: bytes,
         block_size: int,
-        store: Callable[[ImageWriter, Stretch], npt.NDArray[np.int64]],
+        store: Callable[[ImageWriter, Sequence[Stretch]], npt.NDArray[np.int64]],
         on_taken: Callable[[int], None],
         on_end: Callable[[ImageWriter], None],
     ) -> None:
@@ -139,11 +130,16 @@ class ImageWriter:
 
     def flush(self) -> None:
         """With the lock held, store what waits and describe it by extents."""
+        stretches = [stretch for stretch in self._waiting if not isinstance(stretch, int)]
+        numbers = self._store(self, stretches) if stretches else None
+        at = 0
         for stretch in self._waiting:
             if isinstance(stretch, int):
                 self.append(ZEROS, stretch)
             else:
-                self._describe(stretch.places, self._store(self, stretch), stretch.count)
+                assert numbers is not None
+                self._describe(stretch.places, numbers[at : at + len(stretch.places)], stretch.count)
+                at += len(stretch.places)
         self._waiting.clear()
         self._waiting_size = 0
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from glancearchive.errors import ExistsError, FormatError, LocalError
 from glancearchive.format.blockindex import ABSENT
-from glancearchive.format.blockstore import BlockStore
+from glancearchive.format.blockstore import BlockStore, Stretch
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.content import Content, FrameCache, Segment
@@ -26,7 +26,7 @@ from glancearchive.format.frameindex import Frame
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.imageparts import ZEROS, ImageBegin, ImagePart
-from glancearchive.format.imagewriter import ImageWriter, Stretch
+from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.packer import FramePacker
 from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, FRAME_ROW, CatalogRow, Checkpoint, End, FrameRun
@@ -172,10 +172,10 @@ class ArchiveWriter:
         key, block_size = self.header.hash_key, self.header.block_size
         return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._taken, self._image_ended)
 
-    def _store(self, image: ImageWriter, stretch: Stretch) -> npt.NDArray[np.int64]:
-        """The numbers of the stretch's blocks, stored as far as they are new."""
+    def _store(self, image: ImageWriter, stretches: Sequence[Stretch]) -> npt.NDArray[np.int64]:
+        """The numbers of the stretches' blocks, stored as far as they are new."""
         expected = next((start + count for start, count in image.rows[:-3:-1] if start != ZEROS), ABSENT)
-        return self._blocks.store(stretch.digests, stretch.data, stretch.places, image.number, expected)
+        return self._blocks.store(stretches, image.number, expected)
 
     def _taken(self, extents: int) -> None:
         with self._lock:

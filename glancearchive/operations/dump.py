@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,9 +11,11 @@ from pathlib import Path
 
 from glancearchive.endpoints.archive import ArchiveTarget
 from glancearchive.errors import FormatError, LocalError
-from glancearchive.format.reader import Archive, ArchivedImage
+from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.growing import DEFAULT_MEMORY
+from glancearchive.format.imageparts import COMPLETE, NO_DATA
+from glancearchive.format.reader import Archive
 from glancearchive.format.recordfile import sync_directory
-from glancearchive.format.schema import COMPLETE, NO_DATA
 from glancearchive.format.volumes import part_of
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
@@ -24,12 +26,17 @@ log = logging.getLogger("glancearchive")
 
 @dataclass(slots=True)
 class Dump:
-    """A dump under way: take all `outcomes`, then look at `stored` (bytes) and `root_digest`."""
+    """A dump under way: take all `outcomes`, then look at `root_digest`."""
 
     outcomes: Iterator[Outcome]
-    stored: int = 0
+    written: Callable[[], int] = int
     root_digest: bytes = field(default=b"")
     complete_before: bool = False  # the archive was finished already, and nothing was done
+
+    @property
+    def stored(self) -> int:
+        """Bytes that the archive has by now, 0 when there is none."""
+        return self.written()
 
 
 class _Begun:
@@ -40,6 +47,7 @@ class _Begun:
         self.label = source.label
         images = source.images()
         first = next(images, None)
+        self.empty = first is None
         self._images = images if first is None else chain((first,), images)
 
     def images(self) -> Iterator[Image]:
@@ -55,25 +63,42 @@ def dump(
     *,
     progress: Progress,
     level: str = "default",
+    block_size: int | None = None,
+    index_memory: int = DEFAULT_MEMORY,
+    index_directory: Path | None = None,
     jobs: int = 2,
     append: bool = False,
+    covering: bool = False,
+    hash_originals: bool = False,
     stop: Stop | None = None,
 ) -> Dump:
     """Copy every image of `source` into the archive `path`.
 
+    `level`, `block_size`, `index_memory` and `index_directory` are as `ArchiveWriter` takes them, `hash_originals` as
+    `ArchiveTarget` does.
     Where an earlier dump of the same source was interrupted, it goes on. Where one was finished nothing is done; with
     `append` the archive gets what is new. Nothing is created before the source has answered. When an error or an
     interruption ends the dump, what could be committed stays in ``path.part``. Raises LocalError when `path` is
-    something else.
+    something else; with `covering` also when it is finished and lacks an image of `source`. With that, nothing is
+    created either when there are no images.
     """
     if path.exists() and not append:
-        return _finished_before(source, path)
+        return _finished_before(source, path, covering=covering)
     begun = _Begun(source)
+    if covering and begun.empty:
+        return Dump(iter(()))
     finished = path.exists()
     if finished:
         _reopen_finished(source, path)
     try:
-        writer = ArchiveWriter(path, source=source.label, level=level)
+        writer = ArchiveWriter(
+            path,
+            source=source.label,
+            level=level,
+            block_size=block_size,
+            index_memory=index_memory,
+            index_directory=index_directory,
+        )
     except BaseException:
         if finished:
             _give_back(path)
@@ -83,13 +108,13 @@ def dump(
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
     if writer.resumed:
         log.warning("going on with %s at byte %d", writer.part_path, writer.stored)
-    result = Dump(iter(()))
+    result = Dump(iter(()), lambda: writer.stored)
 
     def run() -> Iterator[Outcome]:
         try:
-            yield from transfer(begun, ArchiveTarget(writer), progress=progress, jobs=jobs, stop=stop)
+            target = ArchiveTarget(writer, hash_originals=hash_originals)
+            yield from transfer(begun, target, progress=progress, jobs=jobs, stop=stop)
             result.root_digest = writer.finish()
-            result.stored = writer.stored
         except LocalError:
             raise  # the medium failed; what it holds is in the last checkpoint
         except BaseException:
@@ -119,13 +144,20 @@ def _finding(image: ArchivedImage) -> Outcome | None:
     return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
 
 
-def _finished_before(source: Source, path: Path) -> Dump:
+def _finished_before(source: Source, path: Path, *, covering: bool) -> Dump:
     try:
         with Archive([path]) as archive:
             if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
+                known = {image.id for image in archive}
+                lacking = [image for image in source.images() if image.id not in known] if covering else []
+                if lacking:
+                    raise LocalError(
+                        f"{path}: is finished, and {len(lacking)} of the images are not in it, the first is "
+                        f"{lacking[0]}; --append adds them"
+                    )
                 findings = list(filter(None, map(_finding, archive)))
                 size = sum(volume.size for volume in archive.volumes.values())
-                return Dump(iter(findings), size, archive.root_digest, complete_before=True)
+                return Dump(iter(findings), lambda: size, archive.root_digest, complete_before=True)
             origin = archive.header.source
     except FormatError:
         raise LocalError(f"{path}: exists already, and is no archive") from None

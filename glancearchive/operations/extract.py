@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import tempfile
@@ -12,25 +11,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from glancearchive.errors import ExistsError, ImageError, LocalError
+from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.content import Segment
-from glancearchive.format.proof import ImageProof
-from glancearchive.format.reader import ArchivedImage
+from glancearchive.format.proof import ImageProof, is_image
 from glancearchive.format.recordfile import create, reopen
-from glancearchive.image import Buffer
+from glancearchive.image import Buffer, Image
 from glancearchive.streamhash import StreamHash, computable
 
+_STRONGEST = "sha512"
 _ZEROS = bytes(1 << 20)
 
 
-def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], None]) -> int:
+def extract_to_file(
+    image: ArchivedImage, path: Path, progress: Callable[[int], None], *, glance_hash: bool = False
+) -> int:
     """Write the image's bytes to `path`, sparse where it has zeros. Returns its size in bytes.
 
-    The bytes go to a temporary name beside `path` first and get their name only after
-    the image's digest and the hash that its Glance recorded matched. Raises LocalError
-    (also when `path` exists) and FormatError; `path` does not exist then.
+    The bytes go to a temporary name beside `path` first and get their name only after the image digest matched,
+    which was recorded together with the hash that its Glance stated; with `glance_hash` that hash is computed
+    again too. Raises LocalError (also when `path` exists) and FormatError; `path` does not exist then.
     """
-    if path.exists() or path.is_symlink():
-        raise ExistsError(f"{path}: exists already")
+    _refuse_existing(path)
     content = image.content()
     temporary = path.with_name(f".{path.name}.part")
     # Whoever was killed leaves this name behind; whoever is at it holds its lock.
@@ -44,7 +45,7 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
                     file.seek(segment.position)
                     _write_all(file, segment.data)
 
-            _proven(image, put, progress)
+            _proven(image, put, progress, glance_hash=glance_hash)
             file.truncate(content.size)
             os.fsync(file.fileno())
             _give_name(temporary, path)
@@ -57,8 +58,10 @@ def extract_to_file(image: ArchivedImage, path: Path, progress: Callable[[int], 
     return content.size
 
 
-def extract_to_stream(image: ArchivedImage, stream: BinaryIO, progress: Callable[[int], None]) -> int:
-    """Write the image's bytes to `stream` in order. Returns its size in bytes.
+def extract_to_stream(
+    image: ArchivedImage, stream: BinaryIO, progress: Callable[[int], None], *, glance_hash: bool = False
+) -> int:
+    """Write the image's bytes to `stream` in order, checked as `extract_to_file` does. Returns its size in bytes.
 
     Each byte was checked against the digest of its frame before; that the image is right as a whole is known only
     at the end. Raises FormatError, LocalError, and BrokenPipeError when nobody reads on.
@@ -72,7 +75,7 @@ def extract_to_stream(image: ArchivedImage, stream: BinaryIO, progress: Callable
             left -= len(piece)
 
     try:
-        _proven(image, put, progress)
+        _proven(image, put, progress, glance_hash=glance_hash)
         stream.flush()
     except BrokenPipeError:
         raise
@@ -82,27 +85,24 @@ def extract_to_stream(image: ArchivedImage, stream: BinaryIO, progress: Callable
     return image.size
 
 
-def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callable[[int], None]) -> tuple[int, bool]:
+def extract_to_directory(
+    image: ArchivedImage, directory: Path, progress: Callable[[int], None], *, glance_hash: bool = False
+) -> tuple[int, bool]:
     """Write ``ID`` (the metadata as JSON) and, when there are data, ``ID.img``: the layout of glance-replicator.
 
     Returns the bytes of image data, and whether anything was written: what an earlier run wrote is left alone when
     it is the same. Raises as `extract_to_file`, ExistsError when it is something else.
     """
-    document = dict(image.metadata)
-    if image.members:
-        document["members"] = [dict(member) for member in image.members]
-    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
-    metadata = directory / image.id
+    metadata, data, text = _places(image, directory)
     described = _contains(metadata, text)
-    if not described and (metadata.exists() or metadata.is_symlink()):
-        raise ExistsError(f"{metadata}: exists already")
+    if not described:
+        _refuse_existing(metadata)
     size, fresh = 0, False
     if image.size is not None:
-        data = directory / f"{image.id}.img"
         if is_same(image, data):
             size = image.size
         else:
-            size, fresh = extract_to_file(image, data, progress), True
+            size, fresh = extract_to_file(image, data, progress, glance_hash=glance_hash), True
     if described:
         return size, fresh
     temporary: Path | None = None
@@ -122,6 +122,40 @@ def extract_to_directory(image: ArchivedImage, directory: Path, progress: Callab
     return size, True
 
 
+def foresee_file(image: ArchivedImage, path: Path) -> int:
+    """What `extract_to_file` would return or raise, as far as it shows without reading the image. Writes nothing."""
+    _refuse_existing(path)
+    return image.content().size
+
+
+def foresee_directory(image: ArchivedImage, directory: Path) -> tuple[int, bool]:
+    """The same for `extract_to_directory`; `directory` need not exist."""
+    metadata, data, text = _places(image, directory)
+    fresh = not _contains(metadata, text)
+    if fresh:
+        _refuse_existing(metadata)
+    if image.size is None or is_same(image, data):
+        return image.size or 0, fresh
+    return foresee_file(image, data), True
+
+
+def _places(image: ArchivedImage, directory: Path) -> tuple[Path, Path, str]:
+    """The files for metadata and data in a directory, and what is to be in the first."""
+    document = dict(image.metadata)
+    if not Image(document).digests and _STRONGEST in image.hashes:
+        # No Glance ever said it; whoever reads the directory shall have something to compare the data with.
+        document |= {"os_hash_algo": _STRONGEST, "os_hash_value": image.hashes[_STRONGEST]}
+    if image.members:
+        document["members"] = [dict(member) for member in image.members]
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+    return directory / image.id, directory / f"{image.id}.img", text
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise ExistsError(f"{path}: exists already")
+
+
 def _contains(path: Path, text: str) -> bool:
     try:
         return path.read_text(encoding="utf-8") == text
@@ -130,21 +164,22 @@ def _contains(path: Path, text: str) -> bool:
 
 
 def is_same(image: ArchivedImage, path: Path) -> bool:
-    """Whether the file at `path` has the bytes of `image`, by a hash that was recorded when it was archived."""
-    name = next(filter(computable, image.hashes), None)
+    """Whether the file at `path` has the bytes of `image`."""
     try:
-        if name is None or path.stat().st_size != image.size:
+        if path.stat().st_size != image.size:
             return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, name).hexdigest() == image.hashes[name]
+        with path.open("rb", buffering=0) as file:
+            return is_image(image, file)
     except OSError:
         return False
 
 
-def _proven(image: ArchivedImage, put: Callable[[Segment], None], progress: Callable[[int], None]) -> None:
+def _proven(
+    image: ArchivedImage, put: Callable[[Segment], None], progress: Callable[[int], None], *, glance_hash: bool
+) -> None:
     """Pass all segments to `put`; raises ImageError when at the end the image is not the one that was archived."""
     proof = ImageProof(image)
-    with StreamHash([name for name in image.hashes if computable(name)]) as hashes:
+    with StreamHash(name for name in image.hashes if glance_hash and computable(name)) as hashes:
         for segment in image.content().segments():
             put(segment)
             proof.add(segment)

@@ -37,6 +37,10 @@ class _StoppingProgress:
         self._inner = inner
         self._stop = stop
 
+    def start(self, image: Image, position: int) -> None:
+        self._stop.check()
+        self._inner.start(image, position)
+
     def advance(self, image: Image, count: int) -> None:
         self._stop.check()
         self._inner.advance(image, count)
@@ -58,6 +62,7 @@ def transfer(
     try:
         for image in source.images():
             stop.check()
+            len(image.members)  # a Glance is asked for them now, and not in the middle of a transfer
             running.add(pool.submit(_receive, target, image, source, watched))
             while len(running) >= 2 * jobs:
                 done, running = wait(running, return_when=FIRST_COMPLETED)

@@ -1,0 +1,129 @@
+"""Where the program's own log goes: warnings to stderr, more of it with ``-v``, all of it to ``--log-file``.
+
+Only what this program says itself is logged in detail: the libraries below it would log headers and bodies, which hold
+tokens and the credentials of stores.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import stat
+import sys
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glancearchive.cli.output import SAID, printable, say
+from glancearchive.errors import LocalError, UsageError
+from glancearchive.version import __version__
+
+_log = logging.getLogger("glancearchive")
+_COLOURS = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)  # by the number of -v
+_LOOK = 4096  # bytes at the head of a file that tell whether it is a text
+
+
+def start_logging() -> None:
+    """Log to stderr, warnings and worse; `log_options` add to it."""
+    _log.setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(_People(logging.WARNING))
+
+
+def log_options(command: click.Command) -> click.Command:
+    """`command` with the options that every command has; they take effect before any other is looked at."""
+    command.params += [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_verbose,
+            help="Say more on stderr; -vv still more.",
+        ),
+        click.Option(
+            ["--log-file"],
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            is_eager=True,
+            callback=_log_file,
+            help="Also append everything, with times and all details, to this file.",
+        ),
+    ]
+    return command
+
+
+def log_end(code: object) -> None:
+    """The last line of a log file."""
+    SAID.info("ended with exit code %s", code)
+
+
+def _verbose(_context: click.Context, _option: click.Parameter, count: int) -> None:
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _People):
+            handler.setLevel(_LEVELS[min(count, len(_LEVELS) - 1)])
+
+
+def _log_file(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
+    if path is None or context.resilient_parsing:
+        return
+    _refuse_other_files(path)
+    try:
+        logging.getLogger().addHandler(_File(path))
+    except OSError as error:
+        raise LocalError(f"--log-file {path}: {error.strerror}") from None
+    python = sys.version.split()[0]
+    SAID.info(
+        "glancearchive %s, Python %s on %s: %s",
+        __version__,
+        python,
+        sys.platform,
+        " ".join(map(_harmless, sys.argv[1:])),
+    )
+
+
+def _harmless(argument: str) -> str:
+    """An argument of the command line; of a URL without what may be a password or a token."""
+    return re.sub(r"\?.*", "?***", re.sub(r"//.*@", "//***@", argument)) if "://" in argument else argument
+
+
+def _refuse_other_files(path: Path) -> None:
+    """Raises UsageError when there is something at `path` that nobody wants lines of text appended to."""
+    with suppress(OSError):  # told when it is opened
+        if stat.S_ISREG(path.stat().st_mode):
+            with path.open("rb") as file:
+                if b"\0" in file.read(_LOOK):
+                    raise UsageError(f"--log-file {path}: exists, and is no text; it was not touched")
+
+
+class _People(logging.Handler):
+    """Lines on stderr. What was written there already is left out."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != SAID.name:
+            with suppress(OSError):
+                say(f"glancearchive: {record.getMessage()}", _COLOURS.get(record.levelno))
+
+
+class _File(logging.FileHandler):
+    """One line for each record: the time, how grave it is, the thread, and the message with nothing to act on in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        text = f"{time} {record.levelname:<7} {record.threadName}: {printable(record.getMessage())}"
+        if record.exc_info:
+            trace = logging.Formatter().formatException(record.exc_info)
+            text += "".join(f"\n    {printable(line)}" for line in trace.splitlines())
+        return text
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  # as logging calls it
+        """A full disk must not end what goes elsewhere."""
+        error: Any = sys.exc_info()[1]
+        logging.getLogger().removeHandler(self)
+        say(f"glancearchive: {self.baseFilename}: {error}; nothing more is written to this log", "yellow")

@@ -1,0 +1,203 @@
+"""What a load would do, told beforehand: nothing is written, and what then happens is what was said."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
+from glancearchive.image import Image, Outcome
+from glancearchive.operations.plan import plan_load
+from tests.archives import write_archive
+from tests.cloud.cloud import Cloud
+from tests.cloud.glance import Glance
+from tests.cloud.images import pattern
+from tests.command import Done
+from tests.faults.zygote import Zygote
+from tests.glances import Counter, Shelf, api, metadata
+
+DATA = pattern(100_001)
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    with Zygote() as running:
+        yield running
+
+
+@pytest.fixture
+def user(cloud: Cloud, zygote: Zygote) -> Callable[..., Done]:
+    def go(*arguments: str | Path) -> Done:
+        return zygote.run(*arguments, env={"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml)})
+
+    return go
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Callable[..., Path]:
+    """`archive(metadata, …)` writes an archive of images with these metadata and `DATA`."""
+
+    def write(*images: dict[str, Any], **options: Any) -> Path:
+        return write_archive(tmp_path / "a.gla", *((image, DATA) for image in images), **options)
+
+    return write
+
+
+def planned(url: str, *images: Image, **options: Any) -> dict[str, Outcome]:
+    source = Shelf(*((image, DATA) for image in images))
+    return {one.id: one for one in plan_load(source, api(url), progress=Counter(), **options)}
+
+
+def burn(glance: Any) -> str:
+    """An id that is burnt in the Glance that this client speaks to."""
+    image = str(glance.create()["id"])
+    glance.delete(image)
+    return image
+
+
+def rows(done: Done) -> dict[str, tuple[Any, ...]]:
+    fields = ("action", "reason", "dropped", "differences", "new_id")
+    return {one: tuple(image[field] for field in fields) for one, image in done.images.items()}
+
+
+def test_an_admin_is_told_of_burnt_ids(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
+    there = cloud.client(cloud.b)
+    burnt, free = metadata(DATA, id=burn(there)), metadata(DATA)
+    path = archive(burnt, free)
+    before = there.images()
+    plan = user("plan", path, "admin-b", "--json")
+    assert (plan.code, plan.json["ok"], plan.json["unknown"]) == (1, False, [])
+    assert plan.images[free["id"]]["action"] == "copied"
+    found = plan.images[burnt["id"]]
+    assert (found["action"], "an image that was deleted there" in found["reason"]) == ("conflict", True)
+    assert found["reason"].endswith("--id-policy new loads it under another id")
+    assert plan.json["bytes"] == len(DATA)
+    assert rows(user("load", "admin-b", path, "--json", "--dry-run")) == rows(plan)
+    renewed = user("plan", path, "admin-b", "--json", "--id-policy", "new")
+    new = new_id(Image(burnt), 0)
+    assert (renewed.code, renewed.images[burnt["id"]]["new_id"]) == (0, new)
+    assert there.images() == before
+    done = user("load", "admin-b", path, "--json", "--id-policy", "new")
+    assert (done.code, rows(done)) == (0, rows(renewed))
+
+
+def test_a_member_is_told_what_it_may_know(
+    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+) -> None:
+    alpha, beta = cloud.projects["alpha"], cloud.projects["beta"]
+    theirs = cloud.client(cloud.b, "other").create()["id"]
+    images = {
+        "burnt": metadata(DATA, id=burn(cloud.client(cloud.b, "other")), owner=alpha),
+        "invisible": metadata(DATA, id=theirs, owner=alpha),
+        "mine": metadata(DATA, owner=alpha, visibility="community", color="red"),
+        "public": metadata(DATA, owner=alpha, visibility="public"),
+        "foreign": metadata(DATA, owner=beta),
+        "shared": metadata(DATA, owner=alpha, visibility="shared"),
+    }
+    members = {images["shared"]["id"]: [{"member_id": beta, "status": "accepted"}]}
+    path = archive(*images.values(), members=members)
+    plan = user("plan", path, "member-b", "--json")
+    done = user("load", "member-b", path, "--json")
+    assert (plan.code, done.code) == (1, 1)
+    found = {name: plan.images[image["id"]] for name, image in images.items()}
+    then = {name: done.images[image["id"]] for name, image in images.items()}
+    assert found["invisible"]["reason"].startswith("its id is that of an image there which belongs to another project")
+    assert (plan.json["unknown"], found["burnt"]["action"]) == (
+        [
+            "whether the ids of 5 images can be had is unknown until tried: "
+            "at most an admin is told which ids were deleted there"
+        ],
+        "copied",
+    )
+    assert then["burnt"]["action"] == "conflict"
+    for name in images.keys() - {"burnt"}:
+        assert found[name]["action"] == then[name]["action"], name
+        fields = [[line.partition(":")[0] for line in one[name]["dropped"]] for one in (found, then)]
+        assert fields[0] == fields[1], name
+    assert [line for name in ("public", "foreign", "shared") for line in found[name]["dropped"]] == [
+        "visibility: would be refused: public takes the role admin",
+        "owner: would be refused: giving an image to another project takes the role admin",
+        f"member {beta} accepted: would be refused: only the member or an admin sets this",
+    ]
+
+
+def test_metadata_that_are_brought_into_line(
+    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+) -> None:
+    """That an image is public already is no loss, though this user could not make it so."""
+    same = metadata(DATA, owner=cloud.projects["alpha"], visibility="public")
+    carried = ("id", "name", "owner", "visibility")
+    cloud.client(cloud.b).add(DATA, **{key: same[key] for key in carried})
+    path = archive(same | {"color": "red"})
+    for arguments in (["plan", path, "member-b"], ["load", "member-b", path, "--dry-run"], ["load", "member-b", path]):
+        done = user(*arguments, "--update-metadata", "--json")
+        assert (done.code, rows(done)) == (0, {same["id"]: ("updated", "", [], [], "")})
+    assert cloud.client(cloud.b).show(same["id"])["color"] == "red"
+
+
+def test_a_reader_may_not_create(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
+    path = archive(metadata(DATA))
+    for arguments in (["plan", path, "reader-b"], ["load", "reader-b", path]):
+        (image,) = user(*arguments, "--json").json["images"]
+        assert image["action"] == "failed"
+    assert "takes the role member, and the roles there are: reader" in user("plan", path, "reader-b", "--json").stderr
+
+
+def test_projects_that_do_not_exist_there(
+    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+) -> None:
+    gone, partner, alpha = "0" * 32, "1" * 32, cloud.projects["alpha"]
+    image = metadata(DATA, owner=gone, visibility="shared")
+    path = archive(image, members={image["id"]: [{"member_id": one} for one in (partner, alpha)]})
+    plan = user("plan", path, "admin-b", "--json")
+    assert plan.code == 1
+    assert plan.images[image["id"]]["dropped"] == [
+        f"member {partner}: there is no such project at the target",
+        f"owner: {gone}: there is no such project at the target",
+    ]
+    maps = "--map", "owner", f"{gone}=alpha", "--map", "owner", f"{partner}=beta"
+    assert user("plan", path, "admin-b", *maps).code == 0
+
+
+def test_references_are_followed_as_a_load_does(glance_b: Glance) -> None:
+    """An image that was there refers to one that gets another id now."""
+    kernel = Image(metadata(DATA, id=burn(glance_b.client())))
+    user_ = metadata(DATA, kernel_id=kernel.id)
+    outside = glance_b.client().add(b"elsewhere", glancearchive_source_id=str(uuid.uuid4()))
+    other = metadata(DATA, kernel_id=outside["glancearchive_source_id"])
+    for image in (user_, other):
+        carried = ("id", "name", "kernel_id", "visibility")
+        glance_b.client().add(DATA, **{key: image[key] for key in carried})
+    found = planned(glance_b.url, Image(user_), Image(other), kernel, ids=Ids(IdPolicy.NEW))
+    assert found[kernel.id].new_id == new_id(kernel, 0)
+    assert found[user_["id"]].differences == [f"kernel_id: target has {kernel.id!r}, source has {new_id(kernel, 0)!r}"]
+    assert found[other["id"]].differences == [
+        f"kernel_id: target has {outside['glancearchive_source_id']!r}, source has {outside['id']!r}"
+    ]
+
+
+def test_words_for_people(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
+    path = archive(metadata(DATA, name="an image"))
+    before = cloud.client(cloud.b).images()
+    done = user("plan", path, "admin-b", "--rate", "40K")
+    assert done.code == 0
+    assert done.text.startswith("about 0:03 at this rate\ndry run: 1 images: 1 copied; ")
+    assert "dry run: copied: " in done.stderr
+    assert cloud.client(cloud.b).images() == before
+
+
+def test_an_image_that_a_load_began_needs_no_id(glance_b: Glance) -> None:
+    from glancearchive.endpoints import policy
+
+    image = Image(metadata(DATA))
+    glance_b.client().create(**policy.creation_body(image, policy.mark_for(image)))
+    assert planned(glance_b.url, image)[image.id].clean
+    with closing(sqlite3.connect(glance_b.database, timeout=60)) as database, database:
+        database.execute("UPDATE images SET deleted = 1, status = 'deleted' WHERE id = ?", (image.id,))
+    assert planned(glance_b.url, image)[image.id].action == "conflict"
