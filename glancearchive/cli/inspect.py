@@ -222,7 +222,7 @@ def _print_report(depth: Depth, report: Report, root_digest: str | None) -> None
         for image in filter(None, damage.images):
             click.echo(f"  costs image {printable(image)}")
     for state in report.images:
-        if state.status != "valid":
+        if state.status != "valid" or state.reason:
             why = f": {state.reason}" if state.reason else ""
             tell(f"{state.status}: image {state.id or '(unknown)'} ({state.name!r}){why}", "yellow")
     valid = sum(state.status == "valid" for state in report.images)

@@ -1,8 +1,10 @@
 """Disk image files as the place where images come from: images that no Glance has, with metadata made for them.
 
 An image's id is made of its file's name, size and time of change. So the same
-file is the same image wherever its disk is mounted, and a file that was written
-again is another image, as it would be in a Glance, where data never change.
+file is the same image wherever its disk is mounted, and a file with another
+time is another image, for in a Glance data never change. Whether a file was
+written again is not seen when its size and time are as before: tools that set
+the time back, as ``cp -p`` and ``rsync -t`` do, can make two contents of one id.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ from glancearchive.image import Action
 _GONE = 410
 _UNSUPPORTED_MEDIA = 415
 _PASSING = ("saving", "uploading", "importing")
-_SLOWEST = 10 << 20  # bytes a second; an upload that is slower may be taken for one that died
+# An upload may be taken for one that died when it has gone on for longer than both.
+_SLOWEST = 1 << 20  # bytes a second
+_LEAST_AGE = 3600  # seconds
 
 
 def settled(arrival: Arrival, current: Json, *, begun: bool) -> Json:
@@ -54,7 +56,7 @@ def _stuck(arrival: Arrival, status: str) -> Verdict:
         f"the target's image stays {status}: another load is still at it, or a server died in the middle of an upload, "
         f"and then only deleting it helps, after which {BURNT}"
     )
-    longest = len(arrival.payload) // _SLOWEST
+    longest = max(_LEAST_AGE, len(arrival.payload) // _SLOWEST)
     age = arrival.api.unchanged_for(arrival.image.id)
     if age >= longest:
         return Verdict(Action.FAILED, reason, elsewhere=True, wreck=True)

@@ -31,11 +31,8 @@ from glancearchive.image import Source
 log = logging.getLogger("glancearchive")
 
 _ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(/.*)?|[A-Za-z][A-Za-z0-9+.-]*://.*", re.ASCII)
-_FILE_SUFFIXES = (
-    *SUFFIXES,
-    ".gla",
-    ".part",
-)  # whatever has one of them is meant to be a file, also when it is not there
+# Whatever has one of them is meant to be a file, also when it is not there.
+_FILE_SUFFIXES = (*SUFFIXES, ".gla", ".part")
 
 
 class Kind(Enum):

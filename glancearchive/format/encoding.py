@@ -18,6 +18,8 @@ for _first, _size in zip(range(0xCA, 0xD4), (5, 9, 2, 3, 5, 9, 2, 3, 5, 9), stri
     _SIZES[_first] = _size
 for _first, _size in zip(range(0xDC, 0xE0), (3, 5, 3, 5), strict=True):
     _SIZES[_first] = _size
+for _first in (0xC1, *range(0xC7, 0xCA), *range(0xD4, 0xD9)):
+    _SIZES[_first] = -1  # never used, and extensions
 _PLAIN = frozenset({type(None), bool, int, str, bytes})
 
 
@@ -61,20 +63,28 @@ def unpack_own(data: bytes) -> dict[str, Any]:
 
 def _check_count(data: bytes) -> None:
     """Raises ValueError for more than MAX_VALUES values: each takes far more memory than the byte it may stand in."""
-    if len(data) <= MAX_VALUES:
-        return
+    if len(data) > MAX_VALUES:
+        count_values(data)
+
+
+def count_values(data: bytes) -> int:
+    """How many values `data` holds, arrays and maps counted as one each. Raises ValueError for more than MAX_VALUES."""
     at = count = 0
     sizes, end = _SIZES, len(data)
     while at < end:
         count += 1
         first = data[at]
-        if sizes[first]:
-            at += sizes[first]
+        size = sizes[first]
+        if size > 0:
+            at += size
+        elif size < 0:
+            raise ValueError(f"a value of type {first:#x}")
         else:  # a str or bin with a length of its own
-            size = _LENGTHS[first]
-            at += 1 + size + int.from_bytes(data[at + 1 : at + 1 + size], "big")
-    if count > MAX_VALUES:
-        raise ValueError(f"more than {MAX_VALUES} values")
+            length = _LENGTHS[first]
+            at += 1 + length + int.from_bytes(data[at + 1 : at + 1 + length], "big")
+        if count > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES} values")
+    return count
 
 
 def _refuse_extension(code: int, _data: bytes) -> None:

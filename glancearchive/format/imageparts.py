@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.format.encoding import pack, repack, unpack, unpack_own
+from glancearchive.format.encoding import MAX_VALUES, count_values, pack, repack, unpack, unpack_own
 from glancearchive.format.fields import Fields, mapping, text
 
 ZEROS = 2**64 - 1  # as the start of an extent
 MAX_BLOCKS = 2**62
 MAX_IMAGES = 2**32
+MAX_BEGIN_VALUES = MAX_VALUES // 4  # several have to go into one record
 COMPLETE, NO_DATA, FAILED = "complete", "no-data", "failed"
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -55,7 +56,13 @@ class ImageBegin:
     @classmethod
     def of(cls, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()) -> ImageBegin:
         """Raises ValueError for what cannot be recorded, by the reader's own checks."""
-        return cls.from_map(unpack(pack({"id": image_id, "metadata": metadata, "members": members})))
+        begin = {"id": image_id, "metadata": metadata, "members": members}
+        # As deep as it will be in a checkpoint, where nesting counts from the record.
+        record = unpack(pack({"images": [{"begin": begin}]}))
+        made = cls.from_map(record["images"][0]["begin"])
+        if count_values(made.packed) > MAX_BEGIN_VALUES:
+            raise ValueError(f"more than {MAX_BEGIN_VALUES} values in the metadata of one image")
+        return made
 
     @property
     def metadata(self) -> Mapping[str, Any]:

@@ -22,7 +22,10 @@ class _Said:
 
 
 class Account:
-    """What either the checkpoints or the catalogs of one session in `volume` said, in few bytes per image."""
+    """What either the checkpoints or the catalogs of one session in `volume` said.
+
+    Kept are the rows of its frames, and of each image two digests and its extents: the metadata are not.
+    """
 
     def __init__(self, volume: int, block_size: int) -> None:
         self._volume = volume

@@ -25,6 +25,7 @@ from glancearchive.streamhash import StreamHash, computable
 
 _DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
 VALID, DAMAGED = "valid", "damaged"
+_NO_HASH = "no hash was recorded that could be recomputed"
 _AHEAD = 64  # images checked ahead, for each thread
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Damage:
 class ImageState:
     """What a verification says of one image: ``valid``, ``damaged``, ``no-data``, ``failed`` or ``unfinished``.
 
-    `reason` is the first fault, or why the image has no data.
+    `reason` is the first fault, or why the image has no data; of a valid one at `Depth.GLANCE`, that it has no hash.
     """
 
     id: str
@@ -114,7 +115,9 @@ def verify(
                 by_fault[id(fault)].images.append(image.id)
             reasons = [*missing, *map(str, faults)]
             status = DAMAGED if reasons else VALID if image.status == COMPLETE else image.status
-            report.images.append(ImageState(image.id, image.name, status, reasons[0] if reasons else image.reason))
+            unhashed = status == VALID and depth >= Depth.GLANCE and not any(map(computable, image.hashes))
+            reason = reasons[0] if reasons else _NO_HASH if unhashed else image.reason
+            report.images.append(ImageState(image.id, image.name, status, reason))
     return report
 
 

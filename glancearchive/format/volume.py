@@ -32,6 +32,7 @@ from glancearchive.format.header import (
 )
 
 _SEARCH_STEP = 1 << 20
+_reused = threading.local()
 
 
 class Volume:
@@ -49,7 +50,6 @@ class Volume:
         except OSError as error:
             raise LocalError(f"{self.path}: {error.strerror}") from None
         self._lock = threading.Lock()
-        self._reused = threading.local()
 
     def close(self) -> None:
         self._file.close()
@@ -101,9 +101,9 @@ class Volume:
             message = f"the volume is cut short in a record: {self.size - begin} of {header.stored_size} bytes"
             raise VolumeError(message, volume=self.name, begin=header.offset, end=self.size)
         # One buffer for each thread, used again: to have the kernel make pages for a new one takes as long as reading.
-        buffer: bytearray | None = getattr(self._reused, "buffer", None)
+        buffer: bytearray | None = getattr(_reused, "buffer", None)
         if buffer is None or len(buffer) < header.stored_size:
-            buffer = self._reused.buffer = bytearray(header.stored_size)
+            buffer = _reused.buffer = bytearray(header.stored_size)
         data = memoryview(buffer)[: header.stored_size]
         try:
             count = self._read_into(data, begin)

@@ -9,19 +9,21 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import ExistsError, FormatError, LocalError
+from glancearchive.errors import ExistsError, FormatError, ImageError, LocalError
 from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.blockstore import BlockStore, Stretch
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.content import Content, FrameCache, Segment
+from glancearchive.format.encoding import MAX_VALUES, count_values
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.header import RecordHeader, RecordType
@@ -96,6 +98,8 @@ class ArchiveWriter:
         self._clock = clock
         self._last_commit = clock()
         self._volume: Volume | None = None
+        self._volume_lock = threading.Lock()
+        self._failure: BaseException | None = None
         self._cache = FrameCache(self._read_back)
         self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
 
@@ -119,7 +123,9 @@ class ArchiveWriter:
         `progress` is given these bytes, as they are read back. Raises FormatError when they cannot be read.
         """
         assert entry.begin is not None
-        extents, _ = entry.extents()
+        extents, gaps = entry.extents()
+        if gaps:
+            raise ImageError(f"image {entry.begin.id}: {len(gaps)} parts of it are described nowhere")
         described = int(extents[:, 1].sum()) * self.header.block_size
         if size is not None and described - self.header.block_size < size < described:
             described = size  # all of it, the last block filled up with zeros; only its end was not committed
@@ -144,7 +150,7 @@ class ArchiveWriter:
         return frame.first_block, frame.first_block + frame.blocks, True
 
     def _opened(self) -> Volume:
-        with self._lock:
+        with self._volume_lock:  # not the other one: whoever holds that may wait for the threads that read
             if self._volume is None:
                 self._volume = Volume(self.part_path)
             return self._volume
@@ -174,8 +180,31 @@ class ArchiveWriter:
 
     def _store(self, image: ImageWriter, stretches: Sequence[Stretch]) -> npt.NDArray[np.int64]:
         """The numbers of the stretches' blocks, stored as far as they are new."""
-        expected = next((start + count for start, count in image.rows[:-3:-1] if start != ZEROS), ABSENT)
-        return self._blocks.store(stretches, image.number, expected)
+        with self._whole():
+            expected = next((start + count for start, count in image.rows[:-3:-1] if start != ZEROS), ABSENT)
+            return self._blocks.store(stretches, image.number, expected)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All or nothing, with the lock held: what fails in here leaves a writer that refuses to go on.
+
+        Otherwise another thread would commit what was done by halves. Raises LocalError.
+        """
+        with self._lock:
+            if self._failure is not None:
+                raise LocalError(f"{self.part_path}: cannot be gone on with: {self._failure}")
+            try:
+                yield
+            except LocalError as error:
+                self._failure = error
+                raise
+            except Exception as error:
+                self._failure = error
+                message = f"{self.part_path}: cannot be written: {type(error).__name__}: {error}"
+                raise LocalError(message) from error
+            except BaseException as error:
+                self._failure = error
+                raise
 
     def _taken(self, extents: int) -> None:
         with self._lock:
@@ -204,7 +233,7 @@ class ArchiveWriter:
 
     def commit(self) -> None:
         """Write a checkpoint: what was taken so far, to the last whole block, counts and is durable."""
-        with self._lock:
+        with self._whole():
             for image in self._live.values():
                 image.flush()
             self._packer.drain()
@@ -219,16 +248,18 @@ class ArchiveWriter:
     def _parts(self) -> list[ImagePart]:
         """What is new of the images, as much as goes into one checkpoint; what has been said of all is forgotten."""
         parts: list[ImagePart] = []
-        size = 0
+        size = values = 0
         for number in sorted(self._live):
             part = self._live[number].take_part(_ROWS)
             if part is not None:
                 parts.append(part)
                 size += 0 if part.extents is None else part.extents.nbytes
-                size += 0 if part.begin is None else len(part.begin.packed)
+                if part.begin is not None:
+                    size += len(part.begin.packed)
+                    values += count_values(part.begin.packed)
                 if part.end is not None:
                     del self._live[number]
-            if size >= _RECORD:
+            if size >= _RECORD or values >= MAX_VALUES // 2:
                 break
         return parts
 
@@ -260,7 +291,9 @@ class ArchiveWriter:
             if self._live:
                 raise ValueError(f"images that have not ended: {sorted(self._live)}")
             if not self._state.finished:
-                self._write_end()
+                with self._whole():
+                    self._write_end()
+            self._file.sync()  # also of an end that an earlier run wrote and did not live to sync
             if os.name == "nt":
                 self.close()  # an open file cannot be renamed there; elsewhere the lock lasts until it has its name
             if self.path.exists():
@@ -298,7 +331,6 @@ class ArchiveWriter:
         )
         record = self._file.write_structured(RecordType.END, end.to_map())
         self._file.write_copy(record)
-        self._file.sync()
         self._state.previous = record.record_digest
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from glancearchive.errors import ExistsError, ImageError, LocalError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.content import Segment
 from glancearchive.format.proof import ImageProof, is_image
-from glancearchive.format.recordfile import create, reopen
+from glancearchive.format.recordfile import create, reopen, sync_directory
 from glancearchive.image import Buffer, Image
 from glancearchive.streamhash import StreamHash, computable
 
@@ -34,6 +34,8 @@ def extract_to_file(
     _refuse_existing(path)
     content = image.content()
     temporary = path.with_name(f".{path.name}.part")
+    if temporary.is_symlink():
+        raise ExistsError(f"{temporary}: exists already, and leads elsewhere")
     # Whoever was killed leaves this name behind; whoever is at it holds its lock.
     file = reopen(temporary) if temporary.is_file() else create(temporary)
     try:
@@ -110,6 +112,8 @@ def extract_to_directory(
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, suffix=".part", delete=False) as file:
             temporary = Path(file.name)
             file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         _give_name(temporary, metadata)
     except FileExistsError:
@@ -207,6 +211,7 @@ def _give_name(temporary: Path, path: Path) -> None:
         temporary.rename(path)
     else:
         temporary.unlink()
+    sync_directory(path.parent)
 
 
 def _write_all(file: BinaryIO, data: Buffer) -> None:

@@ -86,5 +86,7 @@ def _rule(name: str) -> Rule | None:
 
 def _normal(rule: Rule, value: Any) -> Any:
     if rule.pattern == "tags":
-        return sorted(map(str, value or ()))
+        if isinstance(value, list | tuple):
+            return sorted(map(str, value))
+        return [] if value is None else value  # whatever a hand-made archive says
     return rule.default if value is None else value

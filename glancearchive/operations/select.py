@@ -185,7 +185,7 @@ def point_in_time(text: str, now: datetime) -> datetime:
         if age := _AGE.fullmatch(text):
             return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
         found = _moment(text)
-    except OverflowError:
+    except (OverflowError, ValueError):  # further back than the calendar, or more digits than int takes
         found = None
     if found is None:
         raise UsageError(

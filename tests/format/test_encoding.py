@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glancearchive.format.encoding import MAX_DEPTH, pack, unpack
+from glancearchive.format.encoding import MAX_DEPTH, MAX_VALUES, pack, unpack
 
 scalars = (
     st.none()
@@ -83,3 +83,9 @@ def test_what_the_format_cannot_express(value: Any) -> None:
 
 def test_plain_messagepack_agrees() -> None:
     assert msgpack.unpackb(pack({"a": [1, b"x", None]})) == {"a": [1, b"x", None]}
+
+
+@pytest.mark.parametrize("extension", [b"\xd6\xff\xc6\xff\xff\xff", b"\xc7\x05\x01", b"\xc1"])
+def test_nothing_hides_values_from_being_counted(extension: bytes) -> None:
+    with pytest.raises(ValueError, match="a value of type"):
+        unpack(b"\x81\xa1x" + extension + b"\x80" * (MAX_VALUES + 1))
