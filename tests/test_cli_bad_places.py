@@ -287,3 +287,21 @@ def test_wrong_usage(arguments: list[str], sample: Sample, out: Path) -> None:
     assert (done.code, done.stdout) == (2, b"")
     assert done.stderr
     assert contents(out) == {}
+
+
+def test_dump_onto_an_archive_whose_end_is_missing_says_what_to_do(out: Path) -> None:
+    path = out / "x.gla"
+    with FakeGlance() as server:
+        assert run("dump", server.url, path).code == 0
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size - 1)
+        before = contents(out)
+        assert_stopped(run("dump", server.url, path), "its end is damaged or missing", "--append")
+        assert contents(out) == before
+        assert run("dump", server.url, path, "--append").code == 0
+    assert run("verify", path).code == 0
+
+
+def test_the_name_of_an_unfinished_archive_is_not_one_for_an_archive(out: Path) -> None:
+    done = run("dump", "127.0.0.1:1", out / "x.gla.part")
+    assert (done.code, "x.gla goes on with it" in done.error, contents(out)) == (2, True, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from glancearchive.format.writer import ArchiveWriter
 from tests.archives import write_archive
 from tests.command import environ, run
 from tests.fake_glance import DATA, GOOD, FakeGlance
@@ -116,6 +118,28 @@ def test_verify(options: list[str], depth: str, sample: Sample) -> None:
         "empty": "valid",
         "queued": "no-data",
     }
+
+
+@pytest.mark.parametrize("hashes", [{}, {"sha3-of-tomorrow": "00"}], ids=["none", "unknown"])
+def test_verify_says_which_images_have_no_hash_to_recompute(hashes: dict[str, str], tmp_path: Path) -> None:
+    writer = ArchiveWriter(tmp_path / "a.gla", source="a test")
+    for image_id, stated in (("bare", hashes), ("hashed", {"sha512": hashlib.sha512(DATA).hexdigest()})):
+        image = writer.begin(image_id, {"id": image_id, "name": image_id})
+        image.write(DATA)
+        image.finish(stated, "")
+    writer.finish()
+    reason = "no hash was recorded that could be recomputed"
+    done = run("verify", tmp_path / "a.gla", "--json", "--glance-hash")
+    assert (done.code, done.json["ok"]) == (0, True)
+    assert {image_id: (image["status"], image["reason"]) for image_id, image in done.images.items()} == {
+        "bare": ("valid", reason),
+        "hashed": ("valid", ""),
+    }
+    told = run("verify", tmp_path / "a.gla", "--glance-hash")
+    assert told.code == 0
+    assert f"valid: image bare ('bare'): {reason}\n" in told.text
+    assert "image hashed" not in told.text
+    assert {image["reason"] for image in run("verify", tmp_path / "a.gla", "--json").images.values()} == {""}
 
 
 def test_verify_of_a_damaged_archive(damaged: Path) -> None:

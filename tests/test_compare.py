@@ -246,6 +246,15 @@ def test_every_field_that_a_load_sends_is_compared_and_no_other() -> None:
         assert field_differences(one, other) == ({name: (a, b)} if compared else {}), name
 
 
+def test_tags_that_are_no_list() -> None:
+    assert field_differences(image(1, tags=5), image(1, tags=5)) == {}
+    assert field_differences(image(1, tags=5), image(1, tags=["x"])) == {"tags": (5, ["x"])}
+    assert field_differences(image(1, tags="xy"), image(1, tags=["y", "x"])) == {"tags": ("xy", ["y", "x"])}
+    assert field_differences(image(1, tags=0), image(1, tags=None)) == {"tags": (0, None)}
+    (finding,) = found(Place(image(1, tags=5)), Place(image(1))).findings
+    assert (finding.kind, finding.fields) == (Kind.METADATA, {"tags": (5, [])})
+
+
 def test_defaults_are_equal_to_nothing() -> None:
     a = image(1, min_disk=0, protected=False, tags=[], visibility="private", os_hidden=False, name=None)
     assert field_differences(a, without(a, "min_disk", "protected", "tags", "visibility", "os_hidden", "name")) == {}

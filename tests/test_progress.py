@@ -298,6 +298,7 @@ def test_a_dump_that_is_interrupted_and_gone_on_with(glance_a: Glance, filled: d
         assert terminal.wait() == 130
         assert "glancearchive: error: interrupted" in terminal.text
         assert f"{path}.part; the same command goes on" in terminal.text.replace("\n", "")
+        assert re.search(r"^glancearchive: dumped: 2 of 3 images, \d\.\d MiB of 5\.0 MiB ", terminal.text, re.MULTILINE)
         assert BAR not in terminal.text  # nothing of the display is left
         assert not terminal.screen.cursor.hidden
         assert terminal.screen.cursor.x == 0

@@ -162,6 +162,7 @@ def test_metadata_of_odd_shapes() -> None:
         ("since", "2026-13-01", "no time"),
         ("since", "2026-02-30T12:00", "no time"),
         ("since", "99999999999w", "no time"),
+        pytest.param("since", "9" * 5000 + "d", "no time", id="more digits than int takes"),
         ("since", "٣d", "no time"),
     ],
 )

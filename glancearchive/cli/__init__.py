@@ -67,7 +67,6 @@ def main() -> None:
         code = _fail("interrupted", 130)
     except click.UsageError as error:
         error.show()
-        SAID.info("%s", error.format_message())
         code = 2
     except click.ClickException as error:
         code = _fail(error.format_message(), 2)

@@ -85,6 +85,10 @@ def dump(
     """  # noqa: D301  # click wants the backspace itself
     if str(archive) == "-":
         raise UsageError("an archive cannot be written to stdout")
+    if archive.suffix == ".part":
+        raise UsageError(
+            f"{archive}: is what an unfinished archive is called; {archive.with_suffix('')} goes on with it"
+        )
     from glancearchive.endpoints.location import Kind, locate
     from glancearchive.operations.dump import Dump
     from glancearchive.operations.dump import dump as run

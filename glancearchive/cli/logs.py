@@ -12,6 +12,7 @@ import stat
 import sys
 from contextlib import suppress
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,29 @@ _LOOK = 4096  # bytes at the head of a file that tell whether it is a text
 
 
 def start_logging() -> None:
-    """Log to stderr, warnings and worse; `log_options` add to it."""
+    """Log to stderr, warnings and worse."""
     _log.setLevel(logging.DEBUG)
     logging.getLogger().addHandler(_People(logging.WARNING))
 
 
 def log_options(command: click.Command) -> click.Command:
-    """`command` with the options that every command has; they take effect before any other is looked at."""
+    """`command` with the options that every command has; it is begun once they have taken effect."""
+    run = command.callback
+    assert run is not None
+
+    @wraps(run)
+    def logged(*arguments: Any, verbose: int, log_file: Path | None, **options: Any) -> Any:
+        _say_more(verbose)
+        if log_file is not None:
+            _log_to(log_file)
+        return run(*arguments, **options)
+
+    command.callback = logged
     command.params += [
-        click.Option(
-            ["-v", "--verbose"],
-            count=True,
-            expose_value=False,
-            is_eager=True,
-            callback=_verbose,
-            help="Say more on stderr; -vv still more.",
-        ),
+        click.Option(["-v", "--verbose"], count=True, help="Say more on stderr; -vv still more."),
         click.Option(
             ["--log-file"],
             type=click.Path(path_type=Path),
-            expose_value=False,
-            is_eager=True,
-            callback=_log_file,
             help="Also append everything, with times and all details, to this file.",
         ),
     ]
@@ -61,15 +63,14 @@ def log_end(code: object) -> None:
     SAID.info("ended with exit code %s", code)
 
 
-def _verbose(_context: click.Context, _option: click.Parameter, count: int) -> None:
+def _say_more(verbose: int) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _People):
-            handler.setLevel(_LEVELS[min(count, len(_LEVELS) - 1)])
+            handler.setLevel(_LEVELS[min(verbose, len(_LEVELS) - 1)])
 
 
-def _log_file(context: click.Context, _option: click.Parameter, path: Path | None) -> None:
-    if path is None or context.resilient_parsing:
-        return
+def _log_to(path: Path) -> None:
+    """Raises UsageError and LocalError."""
     _refuse_other_files(path)
     try:
         logging.getLogger().addHandler(_File(path))

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -21,19 +21,25 @@ _SCREEN, _LOG = 0.25, 30.0  # seconds between two looks at it
 def showing_progress(verb: str, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Tally]:
     """As long as the context lasts, what its `Tally` counts is shown, unless `quiet`; a log file gets it in any case.
 
-    `verb` says what is done: "dumped".
+    `verb` says what is done: "dumped". How far it came is also said when it ends by an exception.
     """
     tally = Tally(clock)
     on_screen = not quiet and renews(sys.stderr)
     tell = SAID.info if quiet or on_screen else note
-    with Ticker(_LOG, lambda: tell(line(verb, tally.snapshot()))):
-        if not on_screen:
-            yield tally
-            return
-        from glancearchive.cli.screen import Screen  # only here: it takes a while to import
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(Ticker(_LOG, lambda: tell(line(verb, tally.snapshot()))))
+            if on_screen:
+                from glancearchive.cli.screen import Screen  # only here: it takes a while to import
 
-        with Screen(verb, tally) as screen, Ticker(_SCREEN, screen.refresh):
+                screen = stack.enter_context(Screen(verb, tally))
+                stack.enter_context(Ticker(_SCREEN, screen.refresh))
             yield tally
+    except BaseException:
+        end = tally.snapshot()
+        if end.ready or end.moved:
+            (SAID.info if quiet else note)(f"glancearchive: {line(verb, end)}")
+        raise
 
 
 class Ticker:

@@ -161,7 +161,12 @@ def _finished_before(source: Source, path: Path, *, covering: bool) -> Dump:
             origin = archive.header.source
     except FormatError:
         raise LocalError(f"{path}: exists already, and is no archive") from None
-    raise LocalError(f"{path}: exists already: an archive of {origin}")
+    if origin == source.label:
+        raise LocalError(
+            f"{path}: exists already, and its end is damaged or missing; --append goes on after what was committed, "
+            "and verify tells what is wrong"
+        )
+    raise LocalError(f"{path}: exists already: an archive of {origin}, not of {source.label}")
 
 
 def _reopen_finished(source: Source, path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -314,7 +316,11 @@ def test_a_target_that_dies_in_an_upload(
     assert [("saving" in image["reason"]) for image in stuck] == [True]
     assert all(image["action"] in ("copied", "present") or image in stuck for image in again.images.values())
     assert_innocent(target, region)
-    assert stuck[0]["reason"].endswith("; --id-policy new deletes it and loads it under another id")
+    assert "; --id-policy new does so once it has been so for 3600 seconds; now it is " in stuck[0]["reason"]
+    with closing(sqlite3.connect(target.database, timeout=60)) as database, database:  # more than an hour later
+        database.execute("UPDATE images SET updated_at = '2020-01-01 00:00:00' WHERE id = ?", (stuck[0]["id"],))
+    later = zygote.run("load", target.url, archive, "--json", **STEPS)
+    assert later.images[stuck[0]["id"]]["reason"].endswith("; --id-policy new deletes it and loads it under another id")
     with Wire(target.port) as wire:
         renewed = zygote.run("load", wire.url, archive, "--json", "--id-policy", "new", **STEPS)
         print(f"a new id: {wire.sent} bytes were sent for an image of {len(region.data[stuck[0]['id']])}")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,6 +186,72 @@ def test_a_file_that_cannot_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(LocalError, match=r"no space in a temporary file for what is known of blocks .* No space left"):
         index.extend(random_digests(50_000, 2))
+
+
+def unmappable(_file: int, _length: int) -> None:
+    raise OSError(19, "No such device")
+
+
+def test_a_directory_whose_files_cannot_be_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("glancearchive.format.growing.mmap.mmap", unmappable)
+    index = BlockIndex(0, Room(0, tmp_path))
+    digests = random_digests(20_000, 1)
+    for at in range(0, 20_000, 1000):
+        index.extend(digests[at : at + 1000])
+    assert index.find(digests).tolist() == list(range(20_000))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"what is known of blocks outgrows 0 MiB, and stays in memory ({tmp_path}: No such device); "
+        "set TMPDIR to another directory"
+    ]
+
+
+def test_a_file_that_cannot_be_mapped_any_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = GrowingArray(("<u8", (2,)), Room(0, tmp_path))
+    array.reserve(1)
+    monkeypatch.setattr("glancearchive.format.growing.mmap.mmap", unmappable)
+    with pytest.raises(LocalError, match=r"cannot map a temporary file for what is known of blocks .* No such device"):
+        array.reserve(50_000)
+
+
+class Hesitant(FileIO):
+    """Writes a part of what it is given, as a file may."""
+
+    def write(self, data: Any, /) -> int:
+        return super().write(memoryview(data)[:1000])
+
+
+class Broken(FileIO):
+    def write(self, _data: Any, /) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def opening(kind: type[FileIO], path: Path) -> Callable[..., FileIO]:
+    return lambda **_options: kind(path / "file", "x+")
+
+
+@pytest.mark.parametrize("fallocate", [True, False])
+def test_writes_that_fall_short(fallocate: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", opening(Hesitant, tmp_path))
+    if not fallocate:
+        monkeypatch.delattr(os, "posix_fallocate")
+    array = GrowingArray(("<u8", (2,)), Room(100_000, tmp_path))
+    array.reserve(5000)
+    array.rows[:5000] = digests = random_digests(5000, 1)
+    assert not any(tmp_path.iterdir())
+    array.reserve(50_000)
+    assert (tmp_path / "file").stat().st_size >= 50_000 * 16
+    assert (array.rows[:5000] == digests).all()
+    assert not array.rows[5000:].any()
+
+
+def test_a_disk_that_fails_while_an_array_moves_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", opening(Broken, tmp_path))
+    array = GrowingArray(("<u8", (2,)), Room(100_000, tmp_path))
+    array.reserve(5000)
+    with pytest.raises(LocalError, match=r"cannot write a temporary file for .* Input/output error; set TMPDIR"):
+        array.reserve(50_000)
 
 
 def test_systems_without_fallocate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
