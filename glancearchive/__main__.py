@@ -1,5 +1,38 @@
-"""``python -m glancearchive``."""
+"""``python -m glancearchive``, and the installed command: what has to be right before anything large is imported."""
 
-from glancearchive.cli import main
+from __future__ import annotations
 
-main()
+import os
+import signal
+from types import FrameType
+
+
+def main() -> None:
+    """The program, from its very beginning."""
+    _reserve_standard_streams()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from glancearchive.cli import main
+
+    main()
+
+
+def _reserve_standard_streams() -> None:
+    """Open what the shell has closed, lest an archive get the number 1 or 2 and messages be written into it.
+
+    Nothing can be written to the new standard output: a result that nobody gets is an error.
+    """
+    for expected, flags in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(expected)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest number that is free is this one
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    os.write(2, b"glancearchive: error: interrupted\n")
+    os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,15 +8,19 @@
     │   ├── ArchiveError                layer "archive": no archive
     │   │   └── UnsupportedError            a newer version, an unknown feature, hash or record type
     │   ├── VolumeError                 layer "volume":  cut short, bytes after the end, mixed volumes
+    │   │   ├── MissingError                a volume or a base that is not at hand
+    │   │   └── StrangerError               a file that is of no use for the archive that it was given for
     │   ├── HeaderError                 layer "header":  a record header
     │   ├── RecordError                 layer "record":  the payload of a structured record
     │   ├── ChainError                  layer "chain":   records that do not follow one another
     │   ├── FrameError                  layer "frame":   the payload of a frame
     │   ├── BlockError                  layer "block":   a block against its digest
     │   ├── ImageError                  layer "image":   an image's map or digest
+    │   │   └── HeldError                   an image that cannot be released: not all of it is whole and at hand
     │   └── GlanceHashError             layer "glance":  Glance's own hash of an image
     ├── LocalError                      no space, no permission, unreadable medium
-    │   └── ExistsError                 the target exists
+    │   ├── ExistsError                 the target exists
+    │   └── NoSpaceError                the medium is full, or a file may not become larger
     ├── ImageFileError                  a file with the data of one image: unreadable, cut short, changed
     ├── InterruptedTransferError        exit_code 130: the operator asked for the end
     └── ServerError                     anything a server or the way to it did
@@ -92,6 +96,14 @@ class VolumeError(FormatError):
     layer = "volume"
 
 
+class MissingError(VolumeError):
+    """A volume of an archive, or another archive that it needs, that was not given. Nothing is damaged by that."""
+
+
+class StrangerError(VolumeError):
+    """A file that was given for an archive and is of no use for it. Nothing is damaged by that."""
+
+
 class HeaderError(FormatError):
     """A record header whose signature, checksum or fields are wrong."""
 
@@ -128,6 +140,10 @@ class ImageError(FormatError):
     layer = "image"
 
 
+class HeldError(ImageError):
+    """An image that cannot be released: of what it needs, some is damaged, or not at hand."""
+
+
 class GlanceHashError(FormatError):
     """The rebuilt image does not have the hash that Glance recorded for it."""
 
@@ -140,6 +156,10 @@ class LocalError(GlanceArchiveError):
 
 class ExistsError(LocalError):
     """Something has the name already; it was not touched."""
+
+
+class NoSpaceError(LocalError):
+    """The medium is full, or takes no file that is so large."""
 
 
 class ImageFileError(GlanceArchiveError):

@@ -33,13 +33,15 @@ class Holding:
     `digests` were computed over the data that it has. `lacking` says why data that the image has
     elsewhere are not here, or not all of them; "" when there is nothing of the kind to say. `stored` is
     how many bytes they take up here, None when that is not known. `original` says that no Glance ever had the image:
-    there can be no earlier digest of its data, and the first that is computed becomes theirs.
+    there can be no earlier digest of its data, and the first that is computed becomes theirs. `unproven` says that
+    whatever digests the metadata state, nobody here has compared the data with them.
     """
 
     digests: tuple[Digest, ...] = ()
     lacking: str = ""
     stored: int | None = None
     original: bool = False
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ class Action(StrEnum):
     UPDATED = "updated"  # like PRESENT, and the metadata was brought into line
     NO_DATA = "no-data"  # the image has no data anywhere (`reason` says why); it was recorded or created without
     REFUSED = "refused"  # the source has data and would not give them; recorded as failed, `reason` says why
+    CONVERTED = "converted"  # like COPIED or PRESENT, but the target has changed the data, and nothing can be compared
     CONFLICT = "conflict"  # the target has other data under this id, or cannot take it; untouched
+    HELD = "held"  # the source has the image, and not all of its data are whole there; `reason` says what is not
     FAILED = "failed"  # an error; `reason` says which
 
 
@@ -131,7 +135,7 @@ class Outcome:
     @property
     def clean(self) -> bool:
         """Whether there is nothing here that an operator has to look at."""
-        if self.action in (Action.REFUSED, Action.CONFLICT, Action.FAILED):
+        if self.action in (Action.REFUSED, Action.CONFLICT, Action.HELD, Action.FAILED):
             return False
         return not (self.dropped or self.differences or (self.reason and self.action is not Action.NO_DATA))
 
@@ -171,6 +175,10 @@ class Progress(Protocol):
         ...
 
 
+class Later(Exception):  # noqa: N818  # puts an image off, and is no error
+    """An image that would have to be waited for."""
+
+
 class Target(Protocol):
     """Where images go to."""
 
@@ -181,6 +189,7 @@ class Target(Protocol):
 
         Idempotent: an image that is already there whole is left alone. An image
         that the target refuses is an `Outcome`; an error of the connection or the
-        medium is raised. May be called from several threads, for different images.
+        medium is raised. May be called from several threads, for different images. Raises `Later`, at most once for
+        an image, when it would wait: the image is then offered again after all others.
         """
         ...

@@ -210,6 +210,21 @@ class Writer:
         self.state: dict[int, dict[str, Any]] = {}
         self.last_end: bytes | None = None
         self.extra = header or {}
+        base: Writer | None = options.get("base")
+        if base is not None:  # section 6.6: it goes on where the base ends now
+            self.archive_id = options.get("archive_id", bytes([*base.archive_id[:-1], base.archive_id[-1] + 1]))
+            self.blocks, self.frames, self.index = base.blocks, base.frames, dict(base.index)
+            self.numbers[2] = base.frames
+            named = {"archive_id": base.archive_id, "blocks": base.blocks, "frames": base.frames, "root": base.last_end}
+            self.extra = {"base": named, "incompatible": ["incremental"]} | self.extra
+        repaired: Writer | None = options.get("repairs")
+        if repaired is not None:  # section 6.8
+            self.archive_id = options.get(
+                "archive_id", bytes([*repaired.archive_id[:-1], repaired.archive_id[-1] + 64])
+            )
+            self.blocks = self.frames = self.numbers[2] = options.get("first", 2**61 + 2**40)
+            said = {"archive_id": repaired.archive_id, "blocks": self.blocks, "frames": self.frames}
+            self.extra = {"incompatible": ["repair"], "repairs": said} | self.extra
         self.open_volume()
 
     # records
@@ -342,6 +357,17 @@ class Writer:
         self.data(number, data)
         self.finish(number, **changes)
         return number
+
+    def patch(self, image_id: str, data: bytes, *ranges: tuple[int, int], **changes: Any) -> None:
+        """Section 6.8: the blocks of `data` in `ranges`, each a position and a count."""
+        whole = Writer()
+        end = whole.state[whole.image(image_id, data)]["end"]
+        size, part = self.header["block_size"], bytearray(len(data))
+        for position, count in ranges:
+            part[position * size : (position + count) * size] = data[position * size : (position + count) * size]
+        rows = b"".join(struct.pack("<QQ", *row) for row in ranges)
+        self.image(image_id, bytes(part), **{**end, "patch": rows} | changes)
+        self.truth[image_id] = {"status": "patch", "size": len(data), "sha256": None}
 
     # sessions
 
@@ -509,6 +535,14 @@ class Vectors:
         images = {i: None if i in lost.split() else entry for i, entry in truth.items() if i not in either.split()}
         entry: dict[str, Any] = {"expect": "reject", "layer": name.split("-")[0], "images": images}
         self.add(name, comment, volumes, entry | ({"also": also} if also else {}))
+
+
+def together(name: str, *writers: Writer) -> dict[str, bytes]:
+    """The files of several archives, in this order; those after the first are called `name`-1, `name`-2, …"""
+    files: dict[str, bytes] = {}
+    for number, writer in enumerate(writers):
+        files |= named(f"{name}-{number}" if number else name, writer)
+    return files
 
 
 def named(name: str, writer: Writer) -> dict[str, bytes]:
@@ -681,6 +715,13 @@ def accepted(v: Vectors) -> None:
     w.end()
     w.end()
     v.accept("sessions", "Three sessions in one volume, the last one empty", w)
+
+    w = Writer()
+    w.image("alpha", blocks(1, 2))
+    definitions = {"name": "metadata definitions", "status": "active", "size": 18}
+    w.image("glancearchive-metadefs", b'{"namespaces": []}', metadata=definitions)
+    w.end()
+    v.accept("metadefs", "An entry that is no image, to the format one like all others (annex A)", w)
 
     w = Writer()
     w.record(128, {"what": "unknown"})
@@ -1377,6 +1418,215 @@ def catalog_early(writer: Writer) -> None:
     writer.image("beta", blocks(2))
 
 
+def increment(of: Writer, tweaks: dict[tuple[str, int, str], Tweak] | None = None, **options: Any) -> Writer:
+    """Of the archive that `base` makes: `alpha` unchanged, `beta` changed in one block, `gamma` all new, `none` in both."""
+    writer = Writer(tweaks=tweaks, base=of, **options)
+    writer.image("alpha", blocks(1, 0, 0, 2, 1) + b"the tail of alpha")
+    writer.image("beta", blocks(3, 5))
+    writer.checkpoint()
+    writer.image("gamma", blocks(6, 7, 6))
+    writer.image("none", b"")
+    writer.end()
+    return writer
+
+
+def repair(v: Vectors) -> None:
+    """Repair archives beside what they repair."""
+    alpha, beta = blocks(1, 0, 0, 2, 1) + b"the tail of alpha", blocks(3, 4)
+    first = base()
+    writer = Writer(repairs=first)
+    writer.patch("alpha", alpha, (0, 1), (3, 3))
+    writer.image("gamma", blocks(20, 0, 21))
+    writer.end()
+    v.add(
+        "repair-alone",
+        "A repair archive: a part of an image, and a whole one",
+        named("repair-alone", writer),
+        {"expect": "accept", "images": writer.truth},
+    )
+    files = together("repair-of-whole", writer, first)
+    truth = first.truth | {"gamma": writer.truth["gamma"]}
+    v.add("repair-of-whole", "The same beside the archive", files, {"expect": "accept", "images": truth})
+    at = first.place("frame", 0)[0] + 120
+    files = together("frame-repaired", writer, first)
+    v.reject("frame-repaired", "A damaged frame, and a repair archive: all is there", first, volumes=files, xor=(at, 4))
+    writer = Writer(repairs=first)
+    writer.patch("alpha", alpha, (3, 3))
+    writer.end()
+    files = together("frame-repaired-in-part", writer, first)
+    comment = "A damaged frame, and a repair archive that has not all of it"
+    v.reject("frame-repaired-in-part", comment, first, lost="alpha", volumes=files, xor=(at, 4))
+    writer = Writer(repairs=first)
+    writer.patch("beta", beta, (0, 1), digest=bytes(32))
+    writer.image("alpha", blocks(5, 5))
+    writer.end()
+    files = together("repair-of-something-else", writer, first)
+    comment = "A part of an image with another digest, and an image that the archive has otherwise: neither counts"
+    v.add("repair-of-something-else", comment, files, {"expect": "accept", "images": first.truth})
+    writer = Writer(repairs=first)
+    writer.patch("alpha", blocks(9, 0, 0, 2, 1) + b"the tail of alpha", (0, 1), **whole_end("alpha", alpha))
+    writer.end()
+    files = together("image-repaired-wrongly", writer, first)
+    v.reject("image-repaired-wrongly", "A part of an image that is not its own", first, lost="alpha", volumes=files)
+    for name, comment, tweak in (
+        ("record-repairs-without-feature", "repairs, but no feature that says so", put(incompatible=[])),
+        ("record-repair-without-repairs", "The feature repair, but no repairs", without("repairs")),
+    ):
+        writer = Writer(repairs=first, tweaks={("both", 0, "map"): tweak})
+        writer.image("gamma", b"")
+        writer.end()
+        v.reject(name, comment, writer, either="gamma", also="chain")
+    writer = Writer(repairs=first, first=2**60)
+    writer.image("gamma", b"")
+    writer.end()
+    v.reject(
+        "record-repair-numbers", "A repair archive whose numbers begin too low", writer, either="gamma", also="chain"
+    )
+    for name, comment, rows in (
+        ("touching", "Ranges of a patch that touch one another", ((0, 1), (1, 1))),
+        ("empty", "A range of a patch of no blocks", ((0, 0),)),
+        ("none", "A patch of nothing", ()),
+    ):
+        writer = Writer(repairs=first)
+        writer.patch("alpha", alpha, *rows)
+        writer.end()
+        v.reject(f"record-patch-{name}", comment, writer, either="alpha", also="chain")
+
+
+def whole_end(image_id: str, data: bytes) -> dict[str, Any]:
+    """What the end of an image with these data says that identifies them."""
+    writer = Writer()
+    end = writer.state[writer.image(image_id, data)]["end"]
+    return {key: end[key] for key in ("digest", "hashes")}
+
+
+def incremental(v: Vectors) -> None:
+    """Increments and their bases: the files of several archives."""
+    first = base()
+    writer = increment(first)
+    v.add(
+        "increment",
+        "An increment and its base",
+        together("increment", writer, first),
+        {"expect": "accept", "images": writer.truth},
+    )
+    files = dict(reversed(together("increment-after", writer, first).items()))
+    v.add("increment-after", "The same, the base given first", files, {"expect": "accept", "images": writer.truth})
+    third = Writer(base=writer)
+    third.image("delta", blocks(1, 5, 7, 8, 3))
+    third.end()
+    files = together("increment-chain", third, first, writer)
+    v.add(
+        "increment-chain", "An increment of an increment, with both", files, {"expect": "accept", "images": third.truth}
+    )
+    files = together("volume-base-of-base", third, writer)
+    v.reject("volume-base-of-base", "The same without the first of them", third, lost="delta", volumes=files)
+
+    grown = base()
+    writer = increment(grown)
+    grown.image("later", blocks(20, 21, 22))
+    grown.end()
+    files = together("increment-base-grown", writer, grown)
+    v.add(
+        "increment-base-grown",
+        "Something was added to the base since: block numbers stand for two things",
+        files,
+        {"expect": "accept", "images": writer.truth},
+    )
+
+    v.reject(
+        "volume-base-missing", "An increment alone: what needs no base is there", increment(first), lost="alpha beta"
+    )
+    writer = increment(first)
+    files = together("volume-base-sibling", writer, increment(first, archive_id=bytes(range(0xC0, 0xD0))))
+    v.reject("volume-base-sibling", "A sibling in the place of the base", writer, lost="alpha beta", volumes=files)
+    other = Writer()
+    other.image("alpha", blocks(9, 0, 0, 10, 9))
+    other.image("beta", blocks(11, 12, 13, 14))
+    other.end()
+    files = together("volume-base-other", writer, other)
+    v.reject(
+        "volume-base-other",
+        "An archive with the id of the base, and another root digest",
+        writer,
+        lost="alpha beta",
+        volumes=files,
+    )
+
+    at = first.place("frame", 0)[0] + 120
+    v.reject(
+        "frame-bit-in-base",
+        "A flipped bit in a frame of the base",
+        writer,
+        lost="alpha",
+        volumes=together("frame-bit-in-base", writer, first),
+        xor=(at, 4),
+    )
+    at = writer.place("frame", 2)[0] + 120
+    files = dict(reversed(together("frame-bit-in-increment", writer, first).items()))
+    v.reject(
+        "frame-bit-in-increment",
+        "A flipped bit in a frame of the increment",
+        writer,
+        lost="beta",
+        volumes=files,
+        xor=(at, 4),
+    )
+    for name, comment, tweak in (
+        ("record-base-without-feature", "A base, but no feature that says so", put(incompatible=[])),
+        ("record-feature-without-base", "The feature, but no base", without("base")),
+    ):
+        writer = increment(smallest(), {("both", 0, "map"): tweak})
+        v.reject(name, comment, writer, either="alpha beta gamma none", also="chain")
+    tweaks = {("both", 0, "map"): put(first_block=first.blocks + 1)}
+    files = together("chain-base-first-block", increment(first, tweaks), first)
+    v.reject(
+        "chain-base-first-block", "first_block is not where the base ended", increment(first, tweaks), volumes=files
+    )
+
+
+def isolated(writer: Writer, *bases: Writer, root: bytes | None = None, without: int = -1) -> bytes:
+    """The isolated catalog of an archive, section 6.7; `without` that one of the records that follow the first."""
+    catalog = Writer(archive_id=writer.archive_id)
+    catalog.volumes[-1].clear()
+    catalog.record(128, {"root": writer.last_end if root is None else root}, 0)
+    records = [
+        one.volumes[volume - 1][begin:end]
+        for one in (*bases, writer)
+        for volume, name, _, begin, end in one.places
+        if name in ("header", "checkpoint", "end")
+    ]
+    return bytes(catalog.volumes[-1]) + b"".join(record for at, record in enumerate(records) if at != without)
+
+
+def catalogs() -> dict[str, tuple[str, str, bytes]]:
+    """Isolated catalogs by file name: the layer in which each has to be refused ("" for none), a comment, the bytes."""
+    first, two = base(), two_volumes()
+    second = increment(first)
+    whole = isolated(second, first)
+    return {
+        "catalog.glacat": ("", "Of an archive", isolated(first)),
+        "catalog-volumes.glacat": ("", "Of an archive of two volumes", isolated(two)),
+        "catalog-chain.glacat": ("", "Of an increment, with that of its base before it", whole),
+        "catalog-alone.glacat": ("", "Of an increment, without that of its base", isolated(second)),
+        "catalog-cut.glacat": ("volume", "Without its last record", isolated(second, first, without=7)),
+        "catalog-cut-base.glacat": (
+            "volume",
+            "Cut after the last record of the base",
+            isolated(first, root=second.last_end),
+        ),
+        "catalog-without-checkpoint.glacat": ("chain", "Without a checkpoint", isolated(first, without=1)),
+        "catalog-without-header.glacat": ("chain", "Without the header record", isolated(first, without=0)),
+        "catalog-sibling.glacat": ("chain", "An increment after something that is not its base", isolated(second, two)),
+        "catalog-root.glacat": ("volume", "For another root digest", isolated(first, root=bytes(32))),
+        "catalog-bit.glacat": (
+            "record",
+            "A flipped bit in the last payload",
+            whole[:-30] + bytes([whole[-30] ^ 8]) + whole[-29:],
+        ),
+    }
+
+
 # -- Section 13: the hex dump -----------------------------------------------------------------------------------------
 
 FIELDS = (
@@ -1473,6 +1723,8 @@ def make() -> Vectors:
     refused(vectors)
     structured(vectors)
     contradictory(vectors)
+    incremental(vectors)
+    repair(vectors)
     return vectors
 
 
@@ -1485,6 +1737,10 @@ def main() -> int:
             path.unlink()
     for name, data in vectors.files.items():
         (directory / name).write_bytes(data)
+    for name, (_, _, data) in catalogs().items():
+        (directory / name).write_bytes(data)
+    table = {name: {"comment": comment, "layer": layer} for name, (layer, comment, _) in catalogs().items()}
+    (directory / "catalogs.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     (directory / "vectors.json").write_text(json.dumps(vectors.table, indent=1) + "\n", encoding="utf-8")
     spec = (HERE / "SPEC.md").read_text(encoding="utf-8")
     before, rest = spec.split(MARKS[0])

@@ -270,6 +270,16 @@ HEADER_KEYS: dict[str, Check] = {
     "first_frame": uint, "frame_size": uint, "hash": text, "hash_key": binary(32), "incompatible": texts, "level": text,
     "previous": nil_or(binary(32)), "source": text, "writer": text,
 }  # fmt: skip
+# 6.6
+BASE_KEYS: dict[str, Check] = {
+    "archive_id": binary(16), "blocks": lambda v: uint(v) and v <= 2**62, "frames": lambda v: uint(v) and v <= 2**62,
+    "root": binary(32),
+}  # fmt: skip
+# 6.8
+REPAIRS_KEYS: dict[str, Check] = {
+    "archive_id": binary(16), "blocks": lambda v: uint(v) and 2**61 <= v <= 2**62,
+    "frames": lambda v: uint(v) and 2**61 <= v <= 2**62,
+}  # fmt: skip
 # 6.3; `block_digests` where the frames map stands in a checkpoint
 FRAMES_KEYS: dict[str, Check] = {"first_block": uint, "first_frame": uint, "index": binary(row=48)}
 PART_OPTIONS: dict[str, Check] = {"begin": mapping, "end": mapping, "extents": binary(row=16), "position": uint}
@@ -312,9 +322,16 @@ def extents_of(part: dict[str, Any]) -> list[Extent]:
 def check_header(value: dict[str, Any]) -> None:
     """Section 6.1."""
     check_keys(value, {"incompatible": texts, "hash": text, "compression": text})
-    if value["incompatible"] or (value["hash"], value["compression"]) != ("blake3", "zstd"):
-        raise Problem("archive", f"unknown: {value['incompatible'] or [value['hash'], value['compression']]!a}")
-    check_keys(value, HEADER_KEYS)
+    unknown = set(value["incompatible"]) - {"incremental", "repair"}
+    if unknown or (value["hash"], value["compression"]) != ("blake3", "zstd"):
+        raise Problem("archive", f"unknown: {sorted(unknown) or [value['hash'], value['compression']]!a}")
+    check_keys(value, HEADER_KEYS, {"base": mapping, "first_blocks": array(uint), "repairs": mapping})
+    for key, feature, keys in (("base", "incremental", BASE_KEYS), ("repairs", "repair", REPAIRS_KEYS)):
+        if (key in value) != (feature in value["incompatible"]):
+            raise ValueError(f"{key} is for archives with the feature {feature}, and for them alone")
+        check_keys(value.get(key, {}), keys if key in value else {})
+    if "base" in value and "repairs" in value:
+        raise ValueError("both base and repairs")
     if not 0 < value["frame_size"] <= MAX_FRAME or value["frame_size"] % value["block_size"]:
         raise ValueError("frame_size is out of range")
 
@@ -345,11 +362,30 @@ def check_parts(parts: list[dict[str, Any]]) -> None:
         check_keys(begin, BEGIN_KEYS if "begin" in part else {})
         if begin and begin["metadata"].get("id", begin["id"]) != begin["id"]:
             raise ValueError("metadata with the id of another image")
-        check_keys(part.get("end", {}), END_KEYS if "end" in part else {})
+        check_keys(part.get("end", {}), END_KEYS if "end" in part else {}, {"patch": binary(row=16)})
+        check_patch(part.get("end", {}))
         if "end" in part and {part["end"]["digest"] is None, part["end"]["size"] is None} != {
             part["end"]["status"] != "complete"
         }:
             raise ValueError("digest and size are for complete images, and for them alone")
+
+
+def ranges_of(end: dict[str, Any]) -> list[tuple[int, int]]:
+    """The ranges of a patch, each as the first block and the one after the last."""
+    return [(position, position + count) for position, count in struct.iter_unpack("<QQ", end.get("patch", b""))]
+
+
+def check_patch(end: dict[str, Any]) -> None:
+    """Section 6.8."""
+    if "patch" not in end:
+        return
+    ranges = ranges_of(end)
+    if end["status"] != "complete" or not 1 <= len(ranges) <= 65536:
+        raise ValueError("a patch of nothing, or of an image without data")
+    if any(one >= other for (_, one), (other, _) in zip([(0, -1), *ranges], ranges, strict=False)):
+        raise ValueError("the ranges of a patch are not in order, or touch one another")
+    if any(begin >= stop or stop > 2**63 for begin, stop in ranges):
+        raise ValueError("a range of a patch that is not allowed")
 
 
 def check_checkpoint(value: dict[str, Any]) -> None:
@@ -424,6 +460,14 @@ class Volume:
     @property
     def refused(self) -> bool:
         return any(fault.layer == "archive" for fault in self.faults)
+
+    def said(self) -> dict[str, Any]:
+        """The header of the archive, as the header record or an end record says it; empty where none is readable."""
+        for record in self.records:
+            if record.map and record.header.type in (HEADER, END):
+                found: dict[str, Any] = record.map if record.header.type == HEADER else record.map["header"]
+                return found
+        return {}
 
     def at(self, offset: int, archive_id: bytes | None = None) -> RecordHeader:
         return parse_record_header(self.data[offset : offset + 112], offset, archive_id)
@@ -551,11 +595,22 @@ class Image:
 
     @property
     def status(self) -> str:
+        if self.end is not None and "patch" in self.end:
+            return "patch"
         return "unfinished" if self.end is None else str(self.end["status"])
 
     @property
     def size(self) -> int | None:
         return None if self.end is None else self.end["size"]
+
+    def within(self, begin: int, end: int) -> list[Extent]:
+        """Its extents from block `begin` to block `end`."""
+        found = []
+        for position, start, count in sorted(self.extents + self.spare):
+            first, last = max(position, begin), min(position + count, end)
+            if first < last:
+                found.append((first, start if start == ZEROS else start + first - position, last - first))
+        return found
 
     @property
     def released(self) -> bool:
@@ -587,52 +642,123 @@ def joined(extents: Iterable[Extent]) -> list[Extent]:
 class Archive:
     """All volumes together. `images`: the ones that count, in order of number; `faults`: everything found."""
 
-    def __init__(self, paths: Iterable[str | os.PathLike[str]], hashes: bool = True) -> None:
+    def __init__(self, volumes: list[Volume], hashes: bool = True, asked: bytes | None = None) -> None:
         self.faults: list[Fault] = []
         self.images: list[Image] = []
         self.frames: dict[int, Frame] = {}
+        self.suspects: set[int] = set()  # blocks with a fault
         self.header: dict[str, Any] | None = None
-        self.volumes = [Volume(path) for path in paths]
-        for volume in self.volumes:
-            self.faults += volume.faults
         self.kept: list[Volume] = []
-        if any(volume.refused and not volume.foreign for volume in self.volumes):
+        if any(volume.refused and not volume.foreign for volume in volumes):
+            self.faults += [fault for volume in volumes for fault in volume.faults]
             return
-        self.arrange([volume for volume in self.volumes if not volume.foreign])
+        known = [volume for volume in volumes if not volume.foreign]
+        bases = {volume.said()["base"]["archive_id"] for volume in known if "base" in volume.said()}
+        ids = {volume.archive_id for volume in known}
+        repairs = {
+            volume.archive_id: volume.said()["repairs"]["archive_id"]
+            for volume in known
+            if volume.said().get("repairs", {}).get("archive_id") in ids
+        }
+        bases |= repairs.keys()
+        for volume in known[::-1] if asked is None else ():  # the first that is no base, or else the first
+            asked = volume.archive_id if asked is None or volume.archive_id not in bases else asked
+        own = [volume for volume in known if volume.archive_id == asked]
+        named = [volume.said()[key] for volume in own for key in ("base", "repairs") if key in volume.said()]
+        name = named[0] if named else {"frames": 0, "blocks": 0}
+        others = [volume for volume in known if volume.archive_id != asked]
+        mending = [one for one, repaired in repairs.items() if repaired == asked]
+        patches = [Archive([v for v in others if v.archive_id == one], False, one) for one in mending]
+        others = [volume for volume in others if volume.archive_id not in mending]
+        if "root" in name:
+            others = self.take_base(own[-1], name, others, hashes)
+        for volume in own + others + [volume for volume in volumes if volume.foreign]:
+            self.faults += volume.faults
+        self.arrange(own + others)
         # Records or volumes that cannot be read explain what is missing later: that is then no fault of its own.
         self.lost = bool(self.faults)
         self.parts: dict[int, Image] = {}
         self.numbers: dict[int, int] = dict.fromkeys(range(256), 0)  # what the next record of each type must have
-        self.next: list[int | None] = [0, 0, 0]  # frame, block and image; None: not known
-        self.suspects: set[int] = set()  # blocks with a fault
+        self.numbers[FRAME] = name["frames"]
+        self.next: list[int | None] = [name["frames"], name["blocks"], 0]  # frame, block and image; None: not known
         self.root: bytes | None = None  # record digest of the last end record of the volume before
         for volume in self.kept:
             self.apply(volume)
+        for patch in patches:
+            self.lay_over(patch)
         self.starts = sorted((frame.first_block, frame.number) for frame in self.frames.values())
         for frame in self.frames.values():
-            self.check_frame(frame)
+            if frame.volume in self.kept:
+                self.check_frame(frame)
         for image in self.parts.values():
             self.check_image(image, hashes)
+        self.images = sorted(self.current().values(), key=lambda image: image.number)
+
+    def current(self) -> dict[str, Image]:
+        """The images that count, by id."""
         counts: dict[str, Image] = {}
         for _, image in sorted(self.parts.items(), key=lambda item: (item[1].status == "complete", item[0])):
             if image.begin is not None:
                 counts[image.id] = image
-        self.images = sorted(counts.values(), key=lambda image: image.number)
+        return counts
+
+    def lay_over(self, repair: "Archive") -> None:
+        """Section 6.8: what a repair archive has takes the place of what is missing."""
+        self.faults += repair.faults
+        header, own = repair.header or {}, self.header or {}
+        if any(header.get(key) != own.get(key) for key in ("block_size", "hash_key")):
+            for volume in repair.kept[:1]:
+                self.fault("volume", volume, None, "repairs an archive with another block size or key")
+            return
+        self.frames |= repair.frames
+        self.suspects |= repair.suspects
+        known = self.current()
+        for patch in repair.images:
+            old = known.get(patch.id)
+            if patch.end is None or patch.status == "failed":
+                continue
+            if old is None or old.status in ("unfinished", "failed"):
+                if patch.status != "patch":
+                    number = len(self.parts) + 2**32 if old is None else old.number
+                    begin = patch.begin if old is None else old.begin
+                    self.parts[number] = Image(number, begin, patch.end, patch.extents, patch.spare, patch.where)
+            elif old.status == "complete" and old.end is not None and old.end["digest"] == patch.end["digest"]:
+                extents, at = list[Extent](), 0
+                for first, last in ranges_of(patch.end) if patch.status == "patch" else [(0, 2**63)]:
+                    extents += old.within(at, first) + patch.within(first, last)
+                    at = last
+                old.extents, old.spare = extents + old.within(at, 2**63), []
 
     def fault(self, layer: str, volume: Volume, record: RecordHeader | None, message: str) -> None:
         begin, end = (0, 0) if record is None else (record.offset, record.end)
         self.faults.append(Fault(layer, volume.path, begin, end, message))
 
+    def take_base(self, own: Volume, name: dict[str, Any], others: list[Volume], hashes: bool) -> list[Volume]:
+        """Section 6.6: the frames of the base that `name` says, from `others`. Those that belong to something else."""
+        if all(volume.archive_id != name["archive_id"] for volume in others):
+            self.fault("volume", own, None, f"the base with root digest {name['root'].hex()} is missing")
+            return others
+        base = Archive(others, hashes, name["archive_id"])
+        ends = [record for volume in base.kept for record in volume.records if record.header.type == END and record.map]
+        same = [record.map for record in ends if record.digest == name["root"] and record.map]
+        header = base.header or {}
+        if (
+            any(header.get(key) != own.said()[key] for key in ("block_size", "hash_key"))
+            or (ends and not same)
+            or any(end[key] != name[key] for end in same for key in ("frames", "blocks"))
+        ):
+            self.fault("volume", own, None, f"what is given is not the base with root digest {name['root'].hex()}")
+        else:
+            self.frames |= {number: frame for number, frame in base.frames.items() if number < name["frames"]}
+            self.suspects |= {block for block in base.suspects if block < name["blocks"]}
+        self.faults += base.faults
+        return []
+
     def arrange(self, volumes: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""
         found: dict[int, Volume] = {}
         for volume in volumes:
-            maps = [
-                r.map if r.header.type == HEADER else r.map["header"]
-                for r in volume.records
-                if r.map and r.header.type in (HEADER, END)
-            ]
-            volume.header = maps[0] if maps else None
+            volume.header = volume.said() or None
             if volume.archive_id != volumes[0].archive_id:
                 self.fault("volume", volume, None, "a volume of another archive")
             elif volume.number in found:
@@ -656,8 +782,8 @@ class Archive:
     def same(self) -> dict[str, Any]:
         return {
             key: (self.header or {})[key]
-            for key in ("block_size", "hash", "hash_key", "compression", "incompatible")
-            if self.header
+            for key in ("base", "block_size", "hash", "hash_key", "compression", "incompatible", "repairs")
+            if self.header and key in self.header
         }
 
     def apply(self, volume: Volume) -> None:
@@ -894,7 +1020,7 @@ class Archive:
     def check_image(self, image: Image, hashes: bool) -> None:
         if image.end is None or image.problem is not None or image.begin is None:
             return None
-        if image.status != "complete":
+        if image.status not in ("complete", "patch"):
             if image.status == "no-data" and image.extents:
                 self.bad(image, "image", "has no data, but extents")
             return None
@@ -930,6 +1056,9 @@ class Archive:
                 ):
                     return self.bad(image, "image", f"frame {frame.number} is damaged", quiet=True)
                 digests.update(frame.digests[16 * index : 16 * (index + blocks)])
+        if image.status == "patch":
+            image.problem = "is a part of an image"
+            return None
         size = struct.pack("<Q", image.end["size"])
         if (
             blake3(size + blake3(struct.pack(f"<{len(runs)}Q", *runs)).digest() + digests.digest()).digest()
@@ -995,9 +1124,51 @@ def merged(parts: list[dict[str, Any]]) -> dict[int, tuple[Any, Any, list[Extent
     return result
 
 
+# -- 6.7 Isolated catalogs --------------------------------------------------------------------------------------------
+
+ISOLATED = 128
+
+
+def read_isolated(path: str | os.PathLike[str]) -> list[tuple[RecordHeader, dict[str, Any]]]:
+    """The commit records in an isolated catalog; Problem when anything is wrong with it."""
+    data, records, at = Path(path).read_bytes(), list[tuple[RecordHeader, dict[str, Any]]](), 0
+    digest, root, before = b"", b"", None
+    while at < len(data):
+        header = parse_record_header(data[at : at + 112], None, None)
+        size = RECORD_HEADER.size + header.stored_size
+        stored = data[at + RECORD_HEADER.size : at + size]
+        try:
+            value = MessagePack(unpack_payload("record", stored, header.raw_size, header.payload_digest)).document()
+            CHECKS.get(header.type, lambda _: None)(value)
+            if at == 0:
+                check_keys(value, {"root": binary(32)})
+        except ValueError as error:
+            raise Problem("record", str(error)) from None
+        if at == 0:
+            if (header.type, header.offset) != (ISOLATED, 0):
+                raise Problem("archive", "no isolated catalog")
+            first, root = header, value["root"]
+        else:
+            new = header.type == HEADER and header.volume == 1  # an archive begins: the first may have any base
+            base = value.get("base", {})
+            follows = (
+                (before is None or (base.get("archive_id"), base.get("root")) == (before.archive_id, digest))
+                if new
+                else before is not None and (header.archive_id, value["previous"]) == (before.archive_id, digest)
+            )
+            if header.type not in (HEADER, CHECKPOINT, END) or not follows:
+                raise Problem("chain", f"the record at {at} does not follow the one before it")
+            records.append((header, value))
+            before, digest = header, blake3(RECORD_HEADER.pack(*header)).digest()
+        at += size
+    if before is None or (before.archive_id, digest) != (first.archive_id, root) or before.type != END:
+        raise Problem("volume", "does not end with the end record that root names")
+    return records
+
+
 def read_archive(paths: Iterable[str | os.PathLike[str]], hashes: bool = True) -> Archive:
     """All volumes in `paths` as one archive, verified in full; with `hashes` the images' own hashes too."""
-    return Archive(paths, hashes)
+    return Archive([Volume(path) for path in paths], hashes)
 
 
 def main(arguments: list[str]) -> int:

@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.archives import write_archive
 from tests.cloud.certificates import Certificates, make_certificates
 from tests.cloud.cloud import Cloud
 from tests.cloud.environment import environment
 from tests.cloud.glance import Glance
 from tests.cloud.images import ImageSet, make_images
+from tests.command import Done
+from tests.faults.zygote import Zygote
+from tests.glances import SMALL
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +78,30 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 def small_images(image_set: ImageSet) -> Path:
     """The directory with the files of `image_set`."""
     return image_set.images[0].path.parent
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    """Starts processes of the program in milliseconds."""
+    with Zygote() as running:
+        yield running
+
+
+@pytest.fixture
+def user(cloud: Cloud, zygote: Zygote) -> Callable[..., Done]:
+    """`user(*arguments)` runs the program for somebody with the clouds.yaml of `cloud`."""
+
+    def go(*arguments: str | Path) -> Done:
+        return zygote.run(*arguments, env={"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml)})
+
+    return go
+
+
+@pytest.fixture
+def make_archive(tmp_path: Path) -> Callable[..., Path]:
+    """`make_archive(metadata, …)` writes an archive of images with these metadata and the data `SMALL`."""
+
+    def write(*images: dict[str, Any], **options: Any) -> Path:
+        return write_archive(tmp_path / "a.gla", *((image, SMALL) for image in images), **options)
+
+    return write

@@ -11,11 +11,13 @@ from typing import Any
 from glancearchive.endpoints.cloud import connect
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.retry import Patience
-from glancearchive.image import Buffer, Image
+from glancearchive.image import Buffer, Image, Later, Outcome, Source, Target
+from glancearchive.operations.plan import plan_load
 from tests.cloud.glance import MIB
 from tests.cloud.images import pattern
 
 DATA = pattern(5 * MIB + 1234)
+SMALL = pattern(100_001)
 IMPATIENT = Patience(attempts=4, polls=200, sleep=lambda seconds: time.sleep(0.01))
 
 
@@ -74,6 +76,20 @@ class Counter:
 
     def advance(self, image: Image, count: int) -> None:
         self._positions[image.id] = self._positions.get(image.id, 0) + count
+
+
+def receive(target: Target, image: Image, source: Source) -> Outcome:
+    """What becomes of an image, offered again when it was put off."""
+    try:
+        return target.receive(image, source, Counter())
+    except Later:
+        return target.receive(image, source, Counter())
+
+
+def planned(url: str, *images: Image, **options: Any) -> dict[str, Outcome]:
+    """What would become of images with the data `SMALL`, by id."""
+    source = Shelf(*((image, SMALL) for image in images))
+    return {one.id: one for one in plan_load(source, api(url), progress=Counter(), **options)}
 
 
 def metadata(data: bytes = DATA, **more: Any) -> dict[str, Any]:

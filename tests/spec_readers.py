@@ -20,6 +20,7 @@ import pytest
 import glancearchive
 from glancearchive.format.reader import Archive
 from glancearchive.operations.extract import extract_to_stream
+from tests.cloud.environment import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 SPEC = ROOT / "spec"
@@ -100,18 +101,12 @@ def package_reader(paths: Sequence[Path]) -> Reading:
         return Reading(layers={error.layer})
 
 
-@cache
-def kaitai_module() -> ModuleType:
-    """The reader that kaitai-struct-compiler makes of spec/glancearchive.ksy; installed in .cache on first use."""
-    pytest.importorskip("kaitaistruct", reason="the Python package kaitaistruct is not installed")
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None:
-        pytest.skip("node is not installed: kaitai-struct-compiler needs it")
+def _compile(node: str, npm: str | None, path: Path) -> None:
+    """The Python source of the reader, as `path`."""
     wanted = [KAITAI / "node_modules" / package.rpartition("@")[0] / "package.json" for package in NPM_PACKAGES]
     if not all(path.exists() for path in wanted):
         if npm is None:
             pytest.skip("npm is not installed: cannot get kaitai-struct-compiler")
-        KAITAI.mkdir(parents=True, exist_ok=True)
         command = [npm, "install", "--prefix", str(KAITAI), "--no-audit", "--no-fund", "--no-save", *NPM_PACKAGES]
         done = subprocess.run(command, capture_output=True, text=True, cwd=KAITAI, timeout=240)
         if done.returncode:
@@ -119,12 +114,24 @@ def kaitai_module() -> ModuleType:
     command = [node, "-e", COMPILE, str(SPEC / "glancearchive.ksy")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=KAITAI, timeout=120)
     assert done.returncode == 0, done.stderr
-    # The generated module is named as the package is: it must not take the package's place.
-    path = KAITAI / "glancearchive_kaitai.py"
     path.write_text(done.stdout, encoding="utf-8")
-    for process in ("glancearchive_header", "glancearchive_payload"):
-        load_module(process, ROOT / "tests" / "kaitai" / f"{process}.py")
-    return load_module("glancearchive_kaitai", path)
+
+
+@cache
+def kaitai_module() -> ModuleType:
+    """The reader that kaitai-struct-compiler makes of spec/glancearchive.ksy; installed in .cache on first use."""
+    pytest.importorskip("kaitaistruct", reason="the Python package kaitaistruct is not installed")
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None:
+        pytest.skip("node is not installed: kaitai-struct-compiler needs it")
+    KAITAI.mkdir(parents=True, exist_ok=True)
+    path = KAITAI / "glancearchive_kaitai.py"
+    with locked(KAITAI / "lock"):
+        _compile(node, npm, path)
+        # The generated module is named as the package is: it must not take the package's place.
+        for process in ("glancearchive_header", "glancearchive_payload"):
+            load_module(process, ROOT / "tests" / "kaitai" / f"{process}.py")
+        return load_module("glancearchive_kaitai", path)
 
 
 def kaitai_volume(path: Path) -> Any:

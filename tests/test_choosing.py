@@ -288,7 +288,7 @@ def test_a_dry_extract(archive: Path, zygote: Zygote, tmp_path: Path) -> None:
     (target / "three-id").write_text("something else")
     with unchanged(tmp_path):
         again = zygote.run("extract", archive, "-o", target, "--dry-run", "--json")
-        single = zygote.run("extract", archive, "one", "-o", target / "one-id.img", "--dry-run", "--json")
+        single = zygote.run("extract", archive, "two", "-o", target / "two-id.img", "--dry-run", "--json")
         to_stdout = zygote.run("extract", archive, "one", "-o", "-", "--dry-run")
     states = {image["name"]: image["status"] for image in again.json["images"]}
     assert states == {"one": "present", "two": "failed", "three": "failed"}
@@ -334,7 +334,7 @@ def test_compare_in_text_and_json(zygote: Zygote, tmp_path: Path) -> None:
         "  tags: ['x'] in A, ['y'] in B",
         "other-id: 2 ('n\\u202e2') as 1 in B",
         f"A: 2 images, archive {a}",
-        f"B: 1 images, archive {b}",
+        f"B: 1 image, archive {b}",
         "NOT OK: 1 other-id, 1 metadata, 0 the same",
     ]
     assert (ignoring.code, ignoring.text.splitlines()[-1]) == (0, "ok: 1 the same")

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -258,7 +259,40 @@ def test_no_stdout_at_all(large: Path) -> None:
     """As under a service manager that closes it."""
     program = ["sh", "-c", '"$@" >&-', "sh", *command("verify", large)]
     done = subprocess.run(program, env=environ(), stderr=subprocess.PIPE, timeout=60, check=False)
-    assert "Traceback" not in done.stderr.decode()
+    assert_stopped(finished(done.returncode, b"", done.stderr), "standard output: Bad file descriptor")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(closed: str, out: Path) -> None:
+    """Nothing that is opened afterwards gets their numbers, and so none of what is said."""
+    (out / "disk.img").write_bytes(LARGE)
+    program = command("dump", out / "disk.img", out / "x.gla", "-vv")
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *program], env=environ(), timeout=60, check=False)
+    assert done.returncode == (3 if ">&- 2" in closed.replace("<&- ", "") else 0)
+    assert run("verify", out / "x.gla").code == 0
+
+
+def test_interrupted_in_the_middle_of_an_import() -> None:
+    program = "import signal, sys; sys.path_hooks.insert(0, lambda path: signal.raise_signal(signal.SIGINT))"
+    text = f"from glancearchive.__main__ import main; {program}; sys.path_importer_cache.clear(); main()"
+    done = subprocess.run([sys.executable, "-c", text], env=environ(), capture_output=True, timeout=60, check=False)
+    assert finished(done.returncode, done.stdout, done.stderr) == Done(130, b"", "glancearchive: error: interrupted\n")
+
+
+def test_extract_leaves_a_file_alone_that_is_the_same(large: Path, out: Path) -> None:
+    target = out / "x.img"
+    assert run("extract", large, "large", "-o", target, "--json").json["images"][0]["status"] == "extracted"
+    before = target.stat().st_mtime_ns
+    for options in ([], ["--dry-run"]):
+        done = run("extract", large, "large", "-o", target, *options)
+        assert (done.code, "present: large" in done.stderr, "identical, left alone" in done.stderr) == (0, True, True)
+    assert target.stat().st_mtime_ns == before
+    data = bytearray(LARGE)
+    data[5] ^= 1
+    target.write_bytes(data)
+    done = run("extract", large, "large", "-o", target, "--json")
+    assert (done.code, done.json["images"][0]["status"]) == (1, "failed")
+    assert target.read_bytes() == data
 
 
 @pytest.mark.parametrize(
@@ -305,3 +339,10 @@ def test_dump_onto_an_archive_whose_end_is_missing_says_what_to_do(out: Path) ->
 def test_the_name_of_an_unfinished_archive_is_not_one_for_an_archive(out: Path) -> None:
     done = run("dump", "127.0.0.1:1", out / "x.gla.part")
     assert (done.code, "x.gla goes on with it" in done.error, contents(out)) == (2, True, {})
+
+
+def test_nothing_is_said_to_be_committed_when_nothing_is(out: Path) -> None:
+    (out / "disk.img").write_bytes(LARGE)
+    done = run("dump", out / "disk.img", out / "x.gla", preexec=small_files)
+    assert done.code == 3
+    assert "what was committed" not in done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from glancearchive.cli.output import emit_json
 from glancearchive.format.writer import ArchiveWriter
 from tests.archives import write_archive
 from tests.command import environ, run
@@ -304,3 +305,21 @@ def test_the_library_does_without_openstack(sample: Sample) -> None:
     modules, data = json.loads(done.stdout)
     assert not set(modules) & set(OPENSTACK)
     assert bytes.fromhex(data) == sample.data["one"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"ok": True, "images": [], "none": {}},
+        {"images": [{"name": "é\n", "members": [{"a": []}]}, {}, 3], "more": [[1, [2]], None]},
+        {"images": [{"id": str(number)} for number in range(2500)]},
+    ],
+    ids=["empty", "empty-arrays", "nested", "many"],
+)
+def test_a_document_is_the_same_when_it_is_written_item_by_item(
+    document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arrays in (list, iter):
+        emit_json({key: arrays(value) if isinstance(value, list) else value for key, value in document.items()})
+        assert capsys.readouterr().out == json.dumps(document, indent=2) + "\n"

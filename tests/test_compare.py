@@ -21,6 +21,7 @@ from glancearchive.operations.compare import Comparison, Finding, Kind, compare
 from glancearchive.operations.likeness import field_differences
 from glancearchive.operations.select import Selection
 from tests.archives import write_archive
+from tests.command import run
 from tests.glances import Counter, metadata
 
 DATA = b"some data" * 100
@@ -429,3 +430,48 @@ def test_an_archive_is_compared_by_what_it_computed_and_says_what_it_lacks(tmp_p
     assert kinds(result) == [("data-missing", "3")]
     assert result.findings[0].reason == "B has none (403: not for you)"
     assert result.same == 1
+
+
+def unproven(given: Image) -> Image:
+    return replace(given, held=Holding(unproven=True))
+
+
+@pytest.mark.parametrize("there", [DATA, DATA[::-1]])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_digest_that_nobody_compared_with_the_data_is_not_believed(there: bytes, swapped: bool) -> None:
+    """What a directory states was said of the data in a Glance; what it has now is read when data are read at all."""
+    left, right = Place(image(1)), Place(unproven(image(1)), data={image(1).id: there})
+    places = (right, left) if swapped else (left, right)
+    assert found(*places).findings == []
+    assert right.reads == []
+    assert kinds(found(*places, read_data=True)) == ([] if there == DATA else [("other-data", "1")])
+    assert (left.reads, right.reads) == ([], [image(1).id])
+
+
+def test_of_two_such_sides_both_are_read() -> None:
+    sides = [Place(unproven(image(1)), data={image(1).id: data}) for data in (DATA, OTHER)]
+    assert kinds(found(*sides, read_data=True)) == [("other-data", "1")]
+    assert [side.reads for side in sides] == [[image(1).id]] * 2
+
+
+def test_data_of_a_directory_that_were_flipped(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "a.gla", (image(1).metadata, DATA))
+    assert run("extract", archive, "-o", tmp_path / "out").code == 0
+    data = tmp_path / "out" / f"{image(1).id}.img"
+    damaged = bytearray(data.read_bytes())
+    damaged[7] ^= 4
+    data.write_bytes(damaged)
+    assert run("compare", archive, tmp_path / "out", "--json").json["findings"] == []
+    (finding,) = run("compare", archive, tmp_path / "out", "--read-data", "--json").json["findings"]
+    assert finding["kind"] == "other-data"
+
+
+def test_images_without_data_are_found_by_what_a_load_noted() -> None:
+    queued = replace(undigested(image(1, status="queued", size=None)), absent="queued")
+    copy = replace(queued, metadata={**queued.metadata, "id": image(2).id, SOURCE_ID: image(1).id})
+    assert found(Place(queued), Place(copy), ignore=["id"]).findings == []
+    (finding,) = found(Place(queued), Place(copy)).findings
+    assert (finding.kind, finding.other) == (Kind.OTHER_ID, copy.id)
+    # The id that it had may be that of something else there.
+    other = image(1, OTHER)
+    assert kinds(found(Place(queued), Place(other, copy), ignore=["id"])) == [("extra", "1")]

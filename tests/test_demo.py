@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +17,7 @@ from demo.comparison import Row, compare, render
 from demo.subjects import Subject, choose, guess_format, put
 from tests.cloud.glance import Glance, GlanceClient
 from tests.cloud.images import pattern
+from tests.command import ROOT, run
 
 Change = Callable[[GlanceClient, str], object]
 
@@ -105,3 +110,20 @@ def test_own_images_are_taken_and_others_named(
     told = capsys.readouterr().out
     assert "left out: notes.txt" in told
     assert "left out: bad.vmdk: the server says 415" in told
+
+
+def test_the_glances_to_practise_on_run_until_they_are_interrupted(cloud_environment: None) -> None:
+    program = [sys.executable, "-m", "demo.practice"]
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            told = "".join(iter(process.stdout.readline, "\n"))  # up to the first empty line
+            told += "".join(iter(process.stdout.readline, "\n"))
+            variable = re.search("export (OS_CLIENT_CONFIG_FILE)=(.*)", told)
+            assert variable, told
+            assert run("size", "here", "--json", env={variable[1]: variable[2]}).json["count"] == 4
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+    assert not Path(variable[2]).exists()

@@ -7,9 +7,10 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 import textwrap
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,85 +31,19 @@ from tests.cloud.images import pattern
 from tests.command import ROOT, Done, run
 from tests.fake_glance import FakeGlance
 from tests.format.samples import BLOCK, add
+from tests.markdown import HEADING, fenced, indented, lines_outside_code, section, table, words
 from tests.scripted_http import Reply
 
 CLI = ROOT / "docs" / "cli.md"
 LIBRARY = ROOT / "docs" / "library.md"
 README = ROOT / "README.md"
-DOCUMENTS = (README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "spec" / "SPEC.md")
+PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
+DOCUMENTS = (*PAGES, ROOT / "spec" / "SPEC.md")
 WITH_PYTHON = [README, LIBRARY]
 WITH_JSON = [name for name, command in cli.commands.items() if any("--json" in each.opts for each in command.params)]
 DATA = pattern(600_000)
 # Objects whose keys come from elsewhere.
 FREE = {"metadata", "hashes", "members", "fields"}
-HEADING = re.compile(r"(#+) +(.*?) *")
-
-
-def lines_outside_code(text: str) -> list[str]:
-    """The lines of a document, those in fences blanked."""
-    found, fence = [], ""
-    for line in text.splitlines():
-        mark = re.match(r" *(```+|~~~+)", line)
-        if fence:
-            fence = "" if line.strip() == fence else fence
-            found.append("")
-        elif mark:
-            fence = mark[1]
-            found.append("")
-        else:
-            found.append(line)
-    return found
-
-
-def section(path: Path, title: str) -> str:
-    """What stands under a heading of this title, up to the next one of its level."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    prose = lines_outside_code(path.read_text(encoding="utf-8"))
-    heads = [(at, head[1], head[2]) for at, line in enumerate(prose) if (head := HEADING.fullmatch(line))]
-    (begin, level), *more = [(at, level) for at, level, text in heads if text == title]
-    assert not more, f"{path.name}: {title} stands there twice"
-    end = next((at for at, other, _ in heads if at > begin and len(other) <= len(level)), len(lines))
-    return "\n".join(lines[begin + 1 : end])
-
-
-def tables(text: str) -> list[tuple[list[str], list[list[str]]]]:
-    """The tables in `text`, each as its head and its rows."""
-    found: list[tuple[list[str], list[list[str]]]] = []
-    inside = False
-    for line in text.splitlines():
-        if not line.startswith("|"):
-            inside = False
-            continue
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if not inside:
-            found.append((cells, []))
-        elif not all(re.fullmatch(":?-+:?", cell) for cell in cells):
-            assert len(cells) == len(found[-1][0]), line
-            found[-1][1].append(cells)
-        inside = True
-    return found
-
-
-def table(text: str, head: str) -> list[list[str]]:
-    """The rows of the one table in `text` whose first column is called `head`."""
-    (rows,) = [rows for cells, rows in tables(text) if cells[0] == head]
-    return rows
-
-
-def words(rows: Iterable[list[str]]) -> list[str]:
-    """What stands in backticks in the first cells of `rows`."""
-    return [word for row in rows for word in re.findall("`([^`]+)`", row[0])]
-
-
-def fenced(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def indented(text: str) -> list[str]:
-    """Blocks of code by indentation, also within lists."""
-    prose = "\n".join(lines_outside_code(text))
-    blocks = re.findall(r"(?:(?<=\n\n)|^)((?: {4,}\S.*\n(?:\n(?= {4}))*)+)", prose + "\n")
-    return [textwrap.dedent(block) for block in blocks]
 
 
 # Commands and options.
@@ -127,7 +62,7 @@ def test_the_options_are_those_of_the_program(name: str) -> None:
     rows = table(text, "option")
     context = click.Context(command, info_name=name, help_option_names=["-h", "--help"])
     options = [option for option in command.get_params(context) if isinstance(option, click.Option)]
-    assert sorted(words(rows)) == sorted(form for option in options for form in option.opts)
+    assert sorted(words(rows)) == sorted(form for option in options for form in (*option.opts, *option.secondary_opts))
     for option in options:
         (row,) = [row for row in rows if set(option.opts) & set(words([row]))]
         default = "" if option.is_flag or option.default is None or "help" in option.opts[-1] else option.default
@@ -140,20 +75,21 @@ def test_the_options_are_those_of_the_program(name: str) -> None:
     assert fenced(text, "text") == [" ".join(["glancearchive", name, *command.collect_usage_pieces(context)]) + "\n"]
 
 
-@pytest.mark.parametrize("path", [README, *(ROOT / "docs").glob("*.md")], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_option_is_named_that_does_not_exist(path: Path) -> None:
     """In prose; `zstd -t` and the like have one dash."""
-    known = {form for command in cli.commands.values() for option in command.params for form in option.opts}
+    options = [option for command in cli.commands.values() for option in command.params]
+    known = {form for option in options for form in (*option.opts, *option.secondary_opts)}
     named = re.findall(r"`[^`]*?(?<![\w-])(--[a-z][\w-]*)", "\n".join(lines_outside_code(path.read_text("utf-8"))))
     assert set(named) <= known | {"--help", "--version"}
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
     """Each command line in an example, with the document it stands in."""
-    for path in (README, *sorted((ROOT / "docs").glob("*.md"))):
+    for path in PAGES:
         text = path.read_text(encoding="utf-8")
         for block in [*fenced(text, "(?:sh|console)"), *indented(text)]:
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("glancearchive "):
                     yield path.name, line
     for name, command in cli.commands.items():
@@ -174,8 +110,9 @@ def test_each_command_has_examples(name: str) -> None:
     assert {line.split()[1] for where, line in command_lines() if where == name} == {name}
 
 
-def test_there_are_command_lines() -> None:
-    assert {line.split()[1] for where, line in command_lines() if where == "README.md"} == set(cli.commands)
+def test_every_command_is_shown_at_work() -> None:
+    """In the README, the tutorial or a how-to."""
+    assert {line.split()[1] for where, line in command_lines() if where.endswith(".md")} == set(cli.commands)
 
 
 # Words.
@@ -242,6 +179,8 @@ def emitted(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         frame = next(iter(opened.catalog.frames))
     data = bytearray(archive.read_bytes())
     data[frame.offset + 200] ^= 1
+    shutil.copy(archive, damaged)
+    protected = run("protect", damaged, "--json")
     damaged.write_bytes(data)
     with FakeGlance(Reply(403, b"")) as glance:
         dumped = run("dump", glance.url, directory / "a.gla", "--json")
@@ -257,8 +196,14 @@ def emitted(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "compare": run("compare", archive, directory / "a.gla", "--json"),
         "size": run("size", archive, "--medium", "64G", "--json"),
         "verify": run("verify", damaged, "--json"),
+        "protect": protected,
+        "repair": run("repair", damaged, "-o", directory / "repaired", "--json"),
+        "catalog": run("catalog", archive, directory / "a.glacat", "--json"),
+        "merge": run("merge", directory / "merged.gla", archive, "--json"),
+        "reslice": run("reslice", archive, directory / "resliced.gla", "--json"),
         "list": run("list", archive, "--json"),
         "show": run("show", archive, "debian-12", "--json"),
+        "salvage": run("salvage", archive, directory / "salvaged.gla", "--json"),
         "extract": run("extract", archive, "-o", f"{directory}/out/", "--json"),
     }
     codes = {name: one.code for name, one in done.items()}
@@ -291,7 +236,7 @@ def test_json_examples_have_the_keys_that_the_program_writes(name: str, emitted:
 @pytest.mark.parametrize("name", WITH_JSON)
 def test_json_keys_are_explained(name: str, emitted: dict[str, Any]) -> None:
     text = section(CLI, f"`{name}`")
-    if name in ("load", "livecopy", "plan"):
+    if name in ("load", "livecopy", "plan", "reslice", "salvage"):
         text += section(CLI, "`dump`")
     if name == "show":
         text += section(CLI, "`list`")
@@ -316,7 +261,7 @@ def test_words_in_the_json_are_in_the_tables(emitted: dict[str, Any]) -> None:
         for document in (emitted[name], example(name)):
             assert {image["status"] for image in document["images"]} <= set(known), name
     assert COMPLETE in status["list"]
-    assert set(status["list"]) - {COMPLETE} == set(status["verify"]) - {"valid", "damaged"}
+    assert set(status["list"]) - {COMPLETE} == set(status["verify"]) - {"valid", "damaged", "held"}
     for name in ("dump", "plan", "load", "livecopy"):
         assert {image["action"] for image in example(name)["images"]} <= set(Action)
 

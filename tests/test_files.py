@@ -570,3 +570,25 @@ def test_files_and_directories_that_may_not_be_read(place: Path) -> None:
     assert (mended["one"].action, mended["two"].action) == (Action.COPIED, Action.PRESENT)
     with glancearchive.open(place.parent / "x.gla") as archive:
         assert glancearchive.verify(archive).ok
+
+
+def test_a_failure_that_was_made_good_is_no_finding_any_more(place: Path) -> None:
+    """The id of the file as it was will never come again."""
+    path = place.parent / "x.gla"
+    failed = {each.name: each.id for each in dump(Changing([place]), path, progress=Counter()).outcomes}["one"]
+    assert run("verify", path).code == 1
+    whole = taken(path, place, append=True)["one"].id
+    done = run("verify", path, "--json")
+    assert (done.code, {image["id"]: image["status"] for image in done.json["images"]}[failed]) == (0, "no-data")
+    reason = next(image["reason"] for image in done.json["images"] if image["id"] == failed)
+    assert reason.startswith(f"superseded: the file of this name is here as {whole}; before: ")
+    assert "changed while it was read" in reason
+    assert all(each.action is Action.PRESENT for each in taken(path, place, append=True).values())
+
+
+def test_a_failure_that_nothing_made_good_stays_one(place: Path) -> None:
+    path = place.parent / "x.gla"
+    list(dump(Changing([place]), path, progress=Counter()).outcomes)
+    (place / "one.img").rename(place / "another.img")
+    taken(path, place, append=True)
+    assert run("verify", path).code == 1

@@ -43,6 +43,41 @@ def test_data_from_any_byte(glance_a: Glance, offset: int) -> None:
     assert read(glance_a.url, stored(glance_a), offset) == DATA[offset:]
 
 
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (0, MIB), (5, 2 * MIB), (MIB, MIB), (4 * MIB, len(DATA))])
+def test_a_range(glance_a: Glance, proxy: ScriptedHttp, begin: int, end: int) -> None:
+    image = stored(glance_a)
+    assert b"".join(map(bytes, source(proxy.url).read_range(image, begin, end))) == DATA[begin:end]
+    asked = [request.headers.get("Range") for request in proxy.requests if request.path == file_of(image)]
+    assert asked == ([f"bytes={begin}-{end - 1}"] if end > begin else [])
+
+
+def test_a_range_goes_on_after_a_cut(glance_a: Glance, proxy: ScriptedHttp) -> None:
+    image = stored(glance_a)
+    proxy.on("GET", file_of(image), Reply(forward=True, cut=MIB + 17), FORWARD)
+    assert b"".join(map(bytes, source(proxy.url).read_range(image, MIB, 4 * MIB))) == DATA[MIB : 4 * MIB]
+
+
+def test_a_range_of_a_store_without_ranges(glance_a: Glance, proxy: ScriptedHttp) -> None:
+    """It is read from the start, up to the end of the range; the source remembers."""
+    image = stored(glance_a)
+    proxy.on("GET", file_of(image), Reply.json({"message": "not supported"}, 400), FORWARD)
+    reader = source(proxy.url)
+    assert b"".join(map(bytes, reader.read_range(image, MIB, 2 * MIB))) == DATA[MIB : 2 * MIB]
+    assert not reader.serves_ranges
+    assert b"".join(map(bytes, reader.read_range(image, 2 * MIB, 3 * MIB))) == DATA[2 * MIB : 3 * MIB]
+    assert [request.headers.get("Range") for request in proxy.requests if request.path == file_of(image)] == [
+        f"bytes={MIB}-{2 * MIB - 1}",
+        None,
+        None,
+    ]
+
+
+def test_a_range_that_is_answered_with_all(glance_a: Glance, proxy: ScriptedHttp) -> None:
+    image = stored(glance_a)
+    proxy.on("GET", file_of(image), Reply(200, DATA))
+    assert b"".join(map(bytes, source(proxy.url).read_range(image, MIB, 2 * MIB))) == DATA[MIB : 2 * MIB]
+
+
 def test_pieces_are_large_but_not_too_large(glance_a: Glance) -> None:
     sizes = [len(piece) for piece in source(glance_a.url).read(stored(glance_a))]
     assert max(sizes) <= 4 * MIB

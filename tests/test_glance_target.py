@@ -26,12 +26,12 @@ from glancearchive.image import Action, Digest, Holding, Image, Outcome
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import MIB, Glance
 from tests.cloud.images import pattern
-from tests.glances import DATA, IMPATIENT, Counter, Memory, api, carried, metadata
+from tests.glances import DATA, IMPATIENT, Counter, Memory, api, carried, metadata, receive
 from tests.scripted_http import FORWARD, Reply, ScriptedHttp
 
 
 def load(url: str, image: Image, source: Memory | None = None, **options: Any) -> Outcome:
-    return GlanceTarget(api(url), **options).receive(image, source or Memory(DATA), Counter())
+    return receive(GlanceTarget(api(url), **options), image, source or Memory(DATA))
 
 
 def test_an_image_arrives_with_everything(glance_b: Glance) -> None:
@@ -493,7 +493,7 @@ def test_loads_at_the_same_time_do_not_disturb_each_other(glance_b: Glance, load
     def run(_: int) -> list[Outcome]:
         target = GlanceTarget(api(glance_b.url))
         gate.wait()
-        return [target.receive(image, Memory(one), Counter()) for image, one in zip(images, data, strict=True)]
+        return [receive(target, image, Memory(one)) for image, one in zip(images, data, strict=True)]
 
     with ThreadPoolExecutor(loads) as pool:
         outcomes = [outcome for found in pool.map(run, range(loads)) for outcome in found]

@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the top down; a module may import what stands below it, or beside it in its own layer.
 LAYERS = ["cli", "operations", "endpoints", "", "format", "base"]
-BASE = {"errors", "image", "streamhash", "version"}  # shared nouns, used by every layer
+BASE = {"errors", "image", "plural", "streamhash", "version"}  # shared nouns, used by every layer
 OWNERS = {
     "msgpack": {"format/encoding.py"},
     "zstandard": {"format/compression.py"},
@@ -20,6 +20,7 @@ OWNERS = {
     "openstack": {"endpoints/cloud.py"},
     "keystoneauth1": {"endpoints/cloud.py"},
     "oslo_utils": {"endpoints/image_format.py"},
+    "par2": {"recovery/program.py"},
     "platformdirs": {"endpoints/journal.py"},
     "rich": {"cli/screen.py"},
 }

@@ -299,7 +299,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
 def test_a_dry_run_says_in_words_that_it_is_one(pair: tuple[Glance, Glance], zygote: Zygote) -> None:
     pair[0].client().add(SMALL, tags=["words"])
     done = zygote.run("livecopy", pair[0].url, pair[1].url, "--tag", "words", "--dry-run")
-    assert done.text.startswith("dry run: 1 images: 1 copied")
+    assert done.text.startswith("dry run: 1 image: 1 copied")
     assert all(line.startswith("dry run: copied") for line in done.stderr.splitlines())
 
 

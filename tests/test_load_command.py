@@ -107,3 +107,27 @@ def test_a_map_that_cannot_be_written_is_found_out_at_once(glance_b: Glance, arc
     assert (done.code, done.stdout) == (3, b"")
     assert "cannot be written" in done.error
     assert glance_b.client().images() == before
+
+
+def test_the_two_places_the_wrong_way_round(archive: Path) -> None:
+    for command in (["load", archive, "http://127.0.0.1:1"], ["plan", "mycloud", archive]):
+        done = run(*command)
+        assert (done.code, done.stdout) == (2, b"")
+    loaded, planned = run("load", archive, "othercloud"), run("plan", "othercloud.gla", archive)
+    assert "are they the wrong way round? The order is SERVER ARCHIVE" in loaded.error
+    assert planned.code != 0
+
+
+def test_wrong_usage_does_not_go_on(glance_b: Glance, archive: Path) -> None:
+    done = run("load", glance_b.url, archive, "--map", "owner", "nobody=somebody")
+    assert (done.code, "no image to be copied belongs to project nobody" in done.error) == (2, True)
+    assert "the same command goes on" not in done.stderr
+
+
+def test_what_is_not_found_is_in_the_json(glance_b: Glance, archive: Path) -> None:
+    wanted = "--image", "first", "--image", "no-such-*", "--json"
+    commands = (["list", archive], ["size", archive], ["plan", archive, glance_b.url], ["load", glance_b.url, archive])
+    for command in (*commands, ["compare", archive, glance_b.url], ["livecopy", archive, glance_b.url]):
+        done = run(*command, *wanted)
+        assert (done.code, done.json["not_found"]) == (1, ["no-such-*"]), command
+    assert run("list", archive, "--json").json["not_found"] == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +21,9 @@ from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
 from tests.cloud.images import pattern
 from tests.command import Done
-from tests.faults.zygote import Zygote
 from tests.glances import Counter, Shelf, api, metadata
 
 DATA = pattern(100_001)
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as running:
-        yield running
-
-
-@pytest.fixture
-def user(cloud: Cloud, zygote: Zygote) -> Callable[..., Done]:
-    def go(*arguments: str | Path) -> Done:
-        return zygote.run(*arguments, env={"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml)})
-
-    return go
 
 
 def run(url: str, changes: Changes, *images: Image, **options: Any) -> list[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,12 @@ from typing import Any
 import pytest
 
 from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
-from glancearchive.image import Image, Outcome
-from glancearchive.operations.plan import plan_load
-from tests.archives import write_archive
+from glancearchive.image import Image
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
-from tests.cloud.images import pattern
-from tests.command import Done
-from tests.faults.zygote import Zygote
-from tests.glances import Counter, Shelf, api, metadata
-
-DATA = pattern(100_001)
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as running:
-        yield running
-
-
-@pytest.fixture
-def user(cloud: Cloud, zygote: Zygote) -> Callable[..., Done]:
-    def go(*arguments: str | Path) -> Done:
-        return zygote.run(*arguments, env={"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml)})
-
-    return go
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Callable[..., Path]:
-    """`archive(metadata, …)` writes an archive of images with these metadata and `DATA`."""
-
-    def write(*images: dict[str, Any], **options: Any) -> Path:
-        return write_archive(tmp_path / "a.gla", *((image, DATA) for image in images), **options)
-
-    return write
-
-
-def planned(url: str, *images: Image, **options: Any) -> dict[str, Outcome]:
-    source = Shelf(*((image, DATA) for image in images))
-    return {one.id: one for one in plan_load(source, api(url), progress=Counter(), **options)}
+from tests.command import Done, run
+from tests.glances import SMALL as DATA
+from tests.glances import metadata, planned
 
 
 def burn(glance: Any) -> str:
@@ -66,10 +32,12 @@ def rows(done: Done) -> dict[str, tuple[Any, ...]]:
     return {one: tuple(image[field] for field in fields) for one, image in done.images.items()}
 
 
-def test_an_admin_is_told_of_burnt_ids(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
+def test_an_admin_is_told_of_burnt_ids(
+    cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]
+) -> None:
     there = cloud.client(cloud.b)
     burnt, free = metadata(DATA, id=burn(there)), metadata(DATA)
-    path = archive(burnt, free)
+    path = make_archive(burnt, free)
     before = there.images()
     plan = user("plan", path, "admin-b", "--json")
     assert (plan.code, plan.json["ok"], plan.json["unknown"]) == (1, False, [])
@@ -88,7 +56,7 @@ def test_an_admin_is_told_of_burnt_ids(cloud: Cloud, user: Callable[..., Done], 
 
 
 def test_a_member_is_told_what_it_may_know(
-    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+    cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]
 ) -> None:
     alpha, beta = cloud.projects["alpha"], cloud.projects["beta"]
     theirs = cloud.client(cloud.b, "other").create()["id"]
@@ -101,7 +69,7 @@ def test_a_member_is_told_what_it_may_know(
         "shared": metadata(DATA, owner=alpha, visibility="shared"),
     }
     members = {images["shared"]["id"]: [{"member_id": beta, "status": "accepted"}]}
-    path = archive(*images.values(), members=members)
+    path = make_archive(*images.values(), members=members)
     plan = user("plan", path, "member-b", "--json")
     done = user("load", "member-b", path, "--json")
     assert (plan.code, done.code) == (1, 1)
@@ -128,21 +96,21 @@ def test_a_member_is_told_what_it_may_know(
 
 
 def test_metadata_that_are_brought_into_line(
-    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+    cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]
 ) -> None:
     """That an image is public already is no loss, though this user could not make it so."""
     same = metadata(DATA, owner=cloud.projects["alpha"], visibility="public")
     carried = ("id", "name", "owner", "visibility")
     cloud.client(cloud.b).add(DATA, **{key: same[key] for key in carried})
-    path = archive(same | {"color": "red"})
+    path = make_archive(same | {"color": "red"})
     for arguments in (["plan", path, "member-b"], ["load", "member-b", path, "--dry-run"], ["load", "member-b", path]):
         done = user(*arguments, "--update-metadata", "--json")
         assert (done.code, rows(done)) == (0, {same["id"]: ("updated", "", [], [], "")})
     assert cloud.client(cloud.b).show(same["id"])["color"] == "red"
 
 
-def test_a_reader_may_not_create(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
-    path = archive(metadata(DATA))
+def test_a_reader_may_not_create(cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]) -> None:
+    path = make_archive(metadata(DATA))
     for arguments in (["plan", path, "reader-b"], ["load", "reader-b", path]):
         (image,) = user(*arguments, "--json").json["images"]
         assert image["action"] == "failed"
@@ -150,11 +118,11 @@ def test_a_reader_may_not_create(cloud: Cloud, user: Callable[..., Done], archiv
 
 
 def test_projects_that_do_not_exist_there(
-    cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]
+    cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]
 ) -> None:
     gone, partner, alpha = "0" * 32, "1" * 32, cloud.projects["alpha"]
     image = metadata(DATA, owner=gone, visibility="shared")
-    path = archive(image, members={image["id"]: [{"member_id": one} for one in (partner, alpha)]})
+    path = make_archive(image, members={image["id"]: [{"member_id": one} for one in (partner, alpha)]})
     plan = user("plan", path, "admin-b", "--json")
     assert plan.code == 1
     assert plan.images[image["id"]]["dropped"] == [
@@ -182,12 +150,12 @@ def test_references_are_followed_as_a_load_does(glance_b: Glance) -> None:
     ]
 
 
-def test_words_for_people(cloud: Cloud, user: Callable[..., Done], archive: Callable[..., Path]) -> None:
-    path = archive(metadata(DATA, name="an image"))
+def test_words_for_people(cloud: Cloud, user: Callable[..., Done], make_archive: Callable[..., Path]) -> None:
+    path = make_archive(metadata(DATA, name="an image"))
     before = cloud.client(cloud.b).images()
     done = user("plan", path, "admin-b", "--rate", "40K")
     assert done.code == 0
-    assert done.text.startswith("about 0:03 at this rate\ndry run: 1 images: 1 copied; ")
+    assert done.text.startswith("about 0:03 at 39.1 KiB/s\ndry run: 1 image: 1 copied; ")
     assert "dry run: copied: " in done.stderr
     assert cloud.client(cloud.b).images() == before
 
@@ -201,3 +169,32 @@ def test_an_image_that_a_load_began_needs_no_id(glance_b: Glance) -> None:
     with closing(sqlite3.connect(glance_b.database, timeout=60)) as database, database:
         database.execute("UPDATE images SET deleted = 1, status = 'deleted' WHERE id = ?", (image.id,))
     assert planned(glance_b.url, image)[image.id].action == "conflict"
+
+
+@pytest.mark.parametrize("status", ["saving", "spoilt"])
+def test_an_image_that_a_load_began_and_that_is_stuck(status: str, glance_b: Glance) -> None:
+    from glancearchive.endpoints import policy
+
+    image = Image(metadata(DATA))
+    glance_b.client().create(**policy.creation_body(image, policy.mark_for(image)))
+    state, checksum = ("queued", "x") if status == "spoilt" else (status, None)
+    with closing(sqlite3.connect(glance_b.database, timeout=60)) as database, database:
+        database.execute("UPDATE images SET status = ?, checksum = ? WHERE id = ?", (state, checksum, image.id))
+    before = glance_b.client().show(image.id)
+    outcome = planned(glance_b.url, image)[image.id]
+    assert outcome.action == "failed"
+    assert {"saving": "stays saving", "spoilt": "unusable"}[status] in outcome.reason
+    assert glance_b.client().show(image.id) == before
+
+
+def test_images_that_would_have_to_be_read_are_no_finding(glance_b: Glance, tmp_path: Path) -> None:
+    """Files have no digest before they are read, and are no finding for that."""
+    (tmp_path / "disk.img").write_bytes(DATA)
+    path = tmp_path / "files.gla"
+    assert run("dump", tmp_path / "disk.img", path).code == 0
+    assert run("load", glance_b.url, path).code == 0
+    plan = run("plan", path, glance_b.url, "--json")
+    assert (plan.code, [(image["action"], image["reason"]) for image in plan.json["images"]]) == (0, [("present", "")])
+    assert plan.json["unknown"] == [
+        "whether the data of 1 image are those that are there is unknown until they are read"
+    ]

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
+from keystoneauth1.identity import v3
+from keystoneauth1.session import Session
 
+from glancearchive.endpoints.cloud import Cloud as ImageService
 from glancearchive.endpoints.cloud import Login
+from glancearchive.endpoints.keystone import Projects
 from glancearchive.endpoints.prospects import Prospects
-from glancearchive.image import Image, Outcome
-from glancearchive.operations.plan import Outlook, plan_load
+from glancearchive.errors import UnavailableError
+from glancearchive.image import Image
+from glancearchive.operations.plan import Outlook
 from tests.archives import write_archive
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance, KeystoneAccess
-from tests.cloud.images import pattern
 from tests.cloud.keystone import DOMAIN, PASSWORD
+from tests.command import run
 from tests.fake_glance import FakeGlance
 from tests.faults.zygote import Zygote
-from tests.glances import Counter, Shelf, api, metadata
-from tests.scripted_http import Reply
-
-DATA = pattern(100_001)
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    with Zygote() as running:
-        yield running
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Callable[..., Path]:
-    """`archive(metadata, …)` writes an archive of images with these metadata and `DATA`."""
-
-    def write(*images: dict[str, Any], **options: Any) -> Path:
-        return write_archive(tmp_path / "a.gla", *((image, DATA) for image in images), **options)
-
-    return write
-
-
-def planned(url: str, *images: Image, **options: Any) -> dict[str, Outcome]:
-    source = Shelf(*((image, DATA) for image in images))
-    return {one.id: one for one in plan_load(source, api(url), progress=Counter(), **options)}
+from tests.glances import IMPATIENT, api, metadata, planned
+from tests.glances import SMALL as DATA
+from tests.scripted_http import FORWARD, Reply, ScriptedHttp
 
 
 def usage(**limits: tuple[int, int]) -> Reply:
@@ -94,7 +76,7 @@ def test_quotas(limits: dict[str, tuple[int, int]], findings: list[str]) -> None
 
 
 def test_quotas_that_keystone_keeps(
-    cloud: Cloud, make_glance: Callable[..., Glance], zygote: Zygote, archive: Callable[..., Path]
+    cloud: Cloud, make_glance: Callable[..., Glance], zygote: Zygote, make_archive: Callable[..., Path]
 ) -> None:
     """A project may have three images and 2 MiB: what is planned and what then happens are the same."""
     keystone = cloud.keystone
@@ -142,11 +124,11 @@ def test_quotas_that_keystone_keeps(
         "OS_IMAGE_ENDPOINT_OVERRIDE": glance.url,
     }
     few, many = ([metadata(DATA, owner=cloud.projects["beta"]) for _ in range(count)] for count in (2, 3))
-    path = archive(*few)
+    path = make_archive(*few)
     plan = zygote.run("plan", path, "envvars", "--json", env=env)
     assert (plan.code, plan.json["findings"]) == (0, [])
     path.unlink()
-    path = archive(*many)
+    path = make_archive(*many)
     plan = zygote.run("plan", path, "envvars", "--json", env=env)
     assert (plan.code, plan.json["findings"]) == (
         1,
@@ -168,7 +150,7 @@ def test_a_glance_that_does_not_tell() -> None:
         assert planned(glance.url, image, outlook=outlook)[image.id].clean
         usage_, ids = outlook.unknown()
     assert "/v2/info/usage" in usage_
-    assert "whether the ids of 1 images can be had is unknown" in ids
+    assert "whether the ids of 1 image can be had is unknown" in ids
 
 
 def test_time_against_the_life_of_a_token(glance_b: Glance) -> None:
@@ -201,3 +183,47 @@ def test_a_token_that_was_given(cloud: Cloud, zygote: Zygote, tmp_path: Path) ->
     assert 0 < quick.json["token_seconds"] <= cloud.keystone.token_seconds
     slow = zygote.run("plan", path, "envvars", "--json", "--rate", "32KiB", env=env)
     assert (slow.code, slow.json["ok"], slow.json["seconds"]) == (1, False, 3840)
+
+
+def test_the_rate_is_measured(glance_b: Glance, make_archive: Callable[..., Path]) -> None:
+    """With random data in an image of our own, of which nothing is left."""
+    client = glance_b.client()
+    left = "glancearchive trial for the rate"
+    client.add(b"x", name=left, glancearchive_transfer=left)  # by a plan that was killed
+    others = {image for image, one in client.images().items() if one["name"] != left}
+    path = make_archive(metadata(DATA))
+    done = run("plan", path, glance_b.url, "--measure", "--json")
+    assert (done.code, client.images().keys()) == (0, others)
+    assert done.json["rate"] > 0
+    assert done.json["seconds"] == -(-len(DATA) // done.json["rate"])
+    assert run("plan", path, glance_b.url, "--measure", "--rate", "1M").code == 2
+
+
+def test_a_rate_that_cannot_be_measured(cloud: Cloud, make_archive: Callable[..., Path]) -> None:
+    env = {"OS_CLIENT_CONFIG_FILE": str(cloud.clouds_yaml)}
+    done = run("plan", make_archive(metadata(DATA)), "reader-b", "--measure", "--json", env=env)
+    assert (done.code, done.json["rate"], done.json["seconds"]) == (1, None, None)
+    assert "the rate could not be measured: creating image" in done.stderr
+
+
+def test_a_keystone_in_trouble_is_asked_again(cloud: Cloud) -> None:
+    alpha = cloud.projects["alpha"]
+    with ScriptedHttp(cloud.keystone.url) as proxy:
+        for path in (f"/v3/projects/{alpha}", "/v3/projects"):
+            proxy.on("GET", path, Reply(503, b"soon"), Reply(429, b"soon"), FORWARD)
+        proxy.on("POST", "/v3/auth/tokens", Reply(503, b"soon"), FORWARD)
+        auth = v3.Password(
+            f"{proxy.url}/v3",
+            username="admin",
+            password=PASSWORD,
+            project_name="admin",
+            user_domain_id=DOMAIN,
+            project_domain_id=DOMAIN,
+        )
+        projects = Projects(ImageService(Session(auth=auth), cloud.b.url), IMPATIENT)
+        assert projects.exists(alpha)
+        assert projects.find("beta") == cloud.projects["beta"]
+        assert proxy.count("GET", f"/v3/projects/{alpha}") == 3
+        proxy.on("GET", "/v3/projects/other", Reply(503, b"for ever"))
+        with pytest.raises(UnavailableError, match="looking up project other: 503"):
+            projects.exists("other")

@@ -425,7 +425,7 @@ def test_dropped_and_differing_fields_are_counted(glance_b: Glance, tmp_path: Pa
     archive = write_archive(tmp_path / "x.gla", (described, b"counted"))
     done = run("load", glance_b.url, archive)
     assert done.code == 1
-    assert done.text.startswith("1 images: 1 copied; 1 metadata fields dropped; 7 B into ")
+    assert done.text.startswith("1 image: 1 copied; 1 metadata field dropped; 7 B into ")
     assert done.text.splitlines()[-1].endswith("sha512 verified (metadata fields: 1 dropped)")
 
 
@@ -434,11 +434,11 @@ def test_verify_and_extract_on_a_terminal(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "x.gla", (described, data))
     with Terminal("verify", "--glance-hash", archive) as terminal:
         assert terminal.wait() == 0
-        assert terminal.text.startswith("1 of 1 images are whole")
+        assert terminal.text.startswith("1 of 1 image is whole")
         assert b"\x1b[32mok\x1b[0m: " in terminal.raw
     with Terminal("extract", archive, "-o", f"{tmp_path}/out/") as terminal:
         assert terminal.wait() == 0
-        assert terminal.text == f"extracted: {described['id']} ({NAME!r}), 20.0 MiB\n1 of 1 images extracted, 20.0 MiB"
+        assert terminal.text == f"extracted: {described['id']} ({NAME!r}), 20.0 MiB\n1 of 1 image extracted, 20.0 MiB"
 
 
 def test_rich_is_for_terminals_alone(tmp_path: Path) -> None:

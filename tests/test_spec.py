@@ -57,7 +57,7 @@ def test_record_header_table() -> None:
     assert [(name, size) for name, size in make_vectors.FIELDS] == [
         (re.split("[ ,]", row[3])[0], int(row[1])) for row in rows
     ]
-    assert {row[1]: int(row[0]) for row in types if row[0].isdigit()} == make_vectors.TYPES
+    assert {row[1]: int(row[0]) for row in types if row[0].isdigit()} == make_vectors.TYPES | {"isolated": 128}
     signature = re.search(r"= ((?:[0-9A-F]{2} ){7}[0-9A-F]{2})", section("3. Record header"))
     assert signature is not None
     assert bytes.fromhex(signature[1]) == spec_reader.SIGNATURE
@@ -65,7 +65,7 @@ def test_record_header_table() -> None:
 
 def test_key_tables() -> None:
     expected = [
-        ("6.1 `header`", 0, spec_reader.HEADER_KEYS.keys()),
+        ("6.1 `header`", 0, spec_reader.HEADER_KEYS.keys() | {"base", "first_blocks", "repairs"}),
         ("6.2 `checkpoint`", 0, {"frames", "images", "previous"}),
         ("6.3 Frame index and image parts", 0, spec_reader.FRAMES_KEYS.keys() | {"block_digests"}),
         ("6.3 Frame index and image parts", 2, spec_reader.PART_OPTIONS.keys() | {"number"}),
@@ -74,6 +74,8 @@ def test_key_tables() -> None:
         ("6.4 `catalog`", 0, {"frames", "images"}),
         ("6.5 `end`", 0, spec_reader.END_RECORD_KEYS.keys()),
         ("6.5 `end`", 1, spec_reader.CATALOG_ROW_KEYS.keys()),
+        ("6.6 Increments", 0, spec_reader.BASE_KEYS.keys()),
+        ("6.8 Repair archives", 0, spec_reader.REPAIRS_KEYS.keys()),
     ]
     for title, number, keys in expected:
         names = [row[0] for row in tables(title)[number]]

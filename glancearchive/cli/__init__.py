@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from glancearchive.cli.catalog import catalog
 from glancearchive.cli.compare import compare
 from glancearchive.cli.completion import completion, manual
 from glancearchive.cli.dump import dump
@@ -23,8 +24,12 @@ from glancearchive.cli.inspect import list_images, show, verify
 from glancearchive.cli.livecopy import livecopy
 from glancearchive.cli.load import load
 from glancearchive.cli.logs import log_end, log_options, start_logging
+from glancearchive.cli.merge import merge
 from glancearchive.cli.output import SAID, leave_display, note
 from glancearchive.cli.plan import plan
+from glancearchive.cli.recovery import protect, repair
+from glancearchive.cli.reslice import reslice
+from glancearchive.cli.salvage import salvage
 from glancearchive.cli.size import size
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
@@ -41,7 +46,10 @@ def cli() -> None:
     """
 
 
-for command in (dump, plan, load, livecopy, compare, size, verify, list_images, show, extract):
+for command in (
+    *(dump, plan, load, livecopy, compare, size, verify, list_images, show, extract),
+    *(catalog, merge, protect, repair, reslice, salvage),
+):
     cli.add_command(log_options(command))
 for command in (completion, manual):
     cli.add_command(command)
@@ -49,8 +57,8 @@ for command in (completion, manual):
 
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
-    # A stream is None when the shell closed it.
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    # A stream is None when the shell closed it; what was put in its place is not for writing.
+    sys.stdout = sys.stdout or open(1, "w", encoding="ascii", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     start_logging()
     signal.signal(signal.SIGINT, _interrupt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glancearchive.cli.definitions import brought_definitions, metadefs_option
+from glancearchive.cli.outcomes import told
 from glancearchive.cli.output import note
+from glancearchive.cli.tally import Tally
+from glancearchive.cli.transfers import prepared
 from glancearchive.endpoints.mapping import Changes, Mapped, owner_pairs, read_changes
-from glancearchive.errors import UsageError
-from glancearchive.image import Source
+from glancearchive.errors import GlanceArchiveError, UsageError
+from glancearchive.image import Outcome, Source
 
 if TYPE_CHECKING:  # OpenStack's libraries take long to import
     from glancearchive.endpoints.glance_api import GlanceApi
+    from glancearchive.endpoints.glance_import import ImportMethod
     from glancearchive.endpoints.ids import Ids
+    from glancearchive.endpoints.journal import Journal
+    from glancearchive.operations.definitions import Definition
     from glancearchive.operations.plan import Outlook
 
 _OPTIONS = (
@@ -43,6 +50,14 @@ _OPTIONS = (
         help="Give what belongs to project OLD to project NEW: ids, or names.",
     ),
     click.option("--store", default="", metavar="NAME", help="Put the data into this store of the Glance."),
+    metadefs_option,
+    click.option(
+        "--import-method",
+        type=click.Choice(["direct", "glance-direct"]),
+        default="direct",
+        show_default=True,
+        help="Upload the data, or stage them for the Glance to import, and to convert if it does.",
+    ),
 )
 
 
@@ -55,14 +70,27 @@ class Wishes:
     changes: Changes
     owners: dict[str, str]
     store: str
+    import_method: str
+    metadefs: bool
 
     def options(self, api: GlanceApi) -> dict[str, Any]:
-        """What `load` and `plan_load` have in common for the Glance behind `api`. Raises UsageError for the store."""
+        """What `load` and `plan_load` have in common for the Glance behind `api`.
+
+        Raises UsageError for a store or an import method that it has not.
+        """
+        from glancearchive.endpoints.glance_import import require_import
         from glancearchive.endpoints.glance_stores import require_store
 
+        require_import(api, self.method)
         if self.store:
             require_store(api, self.store)
         return {"update_metadata": self.update_metadata, "ids": self.ids}
+
+    @property
+    def method(self) -> ImportMethod:
+        from glancearchive.endpoints.glance_import import ImportMethod
+
+        return ImportMethod(self.import_method)
 
     def mapped(self, source: Source, api: GlanceApi, origin: object = None) -> Source:
         """`source` as it shall be there. Names of old projects are those of the Keystone of `origin`, if it has one."""
@@ -72,7 +100,7 @@ class Wishes:
         changes = self.changes
         if self.owners:
             here = Projects(origin.cloud) if isinstance(origin, GlanceSource) else None
-            owners = project_map(self.owners, here, Projects(api.cloud))
+            owners = project_map(self.owners, here, Projects(api.cloud, api.patience))
             changes = Changes(changes.fields, changes.removed, owners)
         return Mapped(source, changes)
 
@@ -90,6 +118,8 @@ def arrival_options(command: Callable[..., int]) -> Callable[..., int]:
         unset: tuple[str, ...],
         maps: tuple[tuple[str, str], ...],
         store: str,
+        import_method: str,
+        metadefs: bool,
         **options: Any,
     ) -> int:
         changes = read_changes(settings, unset)
@@ -100,7 +130,8 @@ def arrival_options(command: Callable[..., int]) -> Callable[..., int]:
         if (id_policy == IdPolicy.MAP) != (id_map is not None):
             raise UsageError("--id-policy map and --id-map FILE go together")
         ids = Ids(IdPolicy(id_policy), read_id_map(id_map) if id_map else None)
-        return command(*arguments, wishes=Wishes(update_metadata, ids, changes, owners, store), **options)
+        wishes = Wishes(update_metadata, ids, changes, owners, store, import_method, metadefs)
+        return command(*arguments, wishes=wishes, **options)
 
     result: Callable[..., int] = wishing
     for option in reversed(_OPTIONS):
@@ -111,6 +142,44 @@ def arrival_options(command: Callable[..., int]) -> Callable[..., int]:
 id_map_out_option = click.option(
     "--id-map-out", type=click.Path(path_type=Path), help="Write the ids there by old ones to this file."
 )
+
+
+def bring(
+    source: Source,
+    api: GlanceApi,
+    wishes: Wishes,
+    progress: Tally,
+    *,
+    jobs: int,
+    bwlimit: int | None,
+    quiet: bool,
+    dry_run: bool,
+    origin: object = None,
+    journal: Journal | None = None,
+) -> tuple[list[Outcome], Outlook | None]:
+    """Load `source` into the Glance behind `api`; with `dry_run` only look, and learn what stands in its way."""
+    from glancearchive.endpoints.prospects import Prospects
+    from glancearchive.operations.load import load
+    from glancearchive.operations.plan import Outlook, plan_load
+
+    options: Mapping[str, Any] = wishes.options(api) | {"progress": progress, "jobs": jobs}
+    images = prepared(wishes.mapped(source, api, origin), progress, bwlimit)
+    outlook = Outlook(Prospects(api)) if dry_run else None
+    if outlook:
+        arriving = plan_load(images, api, outlook=outlook, **options)
+    else:
+        arriving = load(images, api, journal=journal, store=wishes.store, method=wishes.method, **options)
+    try:
+        return list(told(arriving, progress, quiet, dry_run=dry_run)), outlook
+    except (GlanceArchiveError, KeyboardInterrupt) as error:
+        if not (dry_run or isinstance(error, UsageError)):
+            note("glancearchive: the same command goes on; what is there already is not sent again")
+        raise
+
+
+def bring_metadefs(source: Source, api: GlanceApi, wishes: Wishes, *, dry_run: bool) -> list[Definition] | None:
+    """Bring the metadata definitions at `source` along, where that is wished for; None when they cannot be read."""
+    return brought_definitions(source, api, wanted=wishes.metadefs, update=wishes.update_metadata, dry_run=dry_run)
 
 
 def tell_outlook(outlook: Outlook, rate: int | None = None) -> list[str]:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from glancearchive.cli.inspect import json_option, quiet_option
+from glancearchive.cli.definitions import (
+    definitions_document,
+    definitions_sound,
+    metadefs_option,
+    namespaces_of,
+    tell_definitions,
+)
+from glancearchive.cli.inspect import json_option, quiet_option, with_option
 from glancearchive.cli.output import emit_json, note, printable, tell
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import select_options, tell_choice
+from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
 from glancearchive.endpoints.location import LocatedSource, locate
 from glancearchive.errors import UsageError
 from glancearchive.operations.compare import Comparison, Finding, Kind
 from glancearchive.operations.compare import compare as run
 from glancearchive.operations.select import Selection
+from glancearchive.plural import counted
+
+if TYPE_CHECKING:
+    from glancearchive.operations.definitions import Definition
 
 
 @click.command()
@@ -25,7 +37,9 @@ from glancearchive.operations.select import Selection
 @click.argument("b", metavar="B", type=Place())
 @select_options
 @click.option("--ignore", multiple=True, metavar="FIELD", help="Do not compare this field; may be a pattern.")
+@metadefs_option
 @click.option("--read-data", is_flag=True, help="Read and hash the data of images that have no digest in common.")
+@with_option
 @access_options
 @click.option("--a-region", help="The region of A, where it is not that of --region.")
 @click.option("--b-region", help="The region of B, where it is not that of --region.")
@@ -37,6 +51,8 @@ def compare(
     selection: Selection,
     ignore: tuple[str, ...],
     read_data: bool,
+    metadefs: bool,
+    others: tuple[Path, ...],
     region: str | None,
     a_region: str | None,
     b_region: str | None,
@@ -58,10 +74,11 @@ def compare(
         raise UsageError(f"A and B are the same: {a}")
     places = locate(a), locate(b)
     with (
-        places[0].open(region=regions[0], **access) as here,
-        places[1].open(region=regions[1], **access) as there,
+        places[0].open(others, region=regions[0], **access) as here,
+        places[1].open(others, region=regions[1], **access) as there,
         showing_progress("read", quiet=quiet or as_json) as progress,
     ):
+        definitions = _definitions(here, there) if metadefs else []
         result = run(here, there, progress, selection=selection, ignore=ignore, read_data=read_data)
         faults = list(here.faults), list(there.faults)
     for fault in [*faults[0], *faults[1]]:
@@ -69,17 +86,30 @@ def compare(
     code = tell_choice(selection)
     if not any(result.images) and not selection:
         note("glancearchive: there was no image to compare")
-    ok = not (code or any(faults) or result.findings) and any(result.images)
+    ok = not (code or any(faults) or result.findings) and any(result.images) and definitions_sound(definitions)
     if as_json:
         sides = [
             {"location": location, "source": source.label, "images": images, "faults": wrong}
             for location, source, images, wrong in zip((a, b), (here, there), result.images, faults, strict=True)
         ]
         findings = [_document(finding) for finding in result.findings]
-        emit_json({"a": sides[0], "b": sides[1], "ok": ok, "same": result.same, "findings": findings})
+        document = {"a": sides[0], "b": sides[1], "ok": ok, "same": result.same, "findings": findings}
+        emit_json(document | not_found(selection) | definitions_document(definitions))
     else:
         _print(result, (here, there), ok=ok)
     return 0 if ok else 1
+
+
+def _definitions(here: LocatedSource, there: LocatedSource) -> list[Definition] | None:
+    """What differs about the metadata definitions, with a word about each; None when they cannot be read."""
+    from glancearchive.operations.definitions import compare_definitions
+
+    sides = [namespaces_of(source, wanted=True) for source in (here, there)]
+    if sides[0] is None or sides[1] is None:
+        return None
+    found = compare_definitions(sides[0], sides[1])
+    tell_definitions(found)
+    return found
 
 
 def _document(finding: Finding) -> dict[str, Any]:
@@ -101,8 +131,8 @@ def _print(result: Comparison, sides: tuple[LocatedSource, LocatedSource], *, ok
         for name, values in finding.fields.items():
             here, there = ("none" if value is None else repr(value) for value in values)
             click.echo(printable(f"  {name}: {here} in A, {there} in B"))
-    click.echo(printable(f"A: {result.images[0]} images, {sides[0].label}"))
-    click.echo(printable(f"B: {result.images[1]} images, {sides[1].label}"))
+    click.echo(printable(f"A: {counted(result.images[0], 'image')}, {sides[0].label}"))
+    click.echo(printable(f"B: {counted(result.images[1], 'image')}, {sides[1].label}"))
     counts = Counter(finding.kind for finding in result.findings)
     different = "".join(f"{counts[kind]} {kind}, " for kind in Kind if counts[kind])
     tell(f"{'ok' if ok else 'NOT OK'}: {different}{result.same} the same", "green" if ok else "red")

@@ -7,18 +7,26 @@ from typing import Any
 
 import click
 
+from glancearchive.cli.catalog import opened_base
+from glancearchive.cli.definitions import described, metadefs_option
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option
+from glancearchive.cli.need import answer_need, for_option
 from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.parameters import Bytes, Place
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import dry_run_option, select_options, tell_choice
+from glancearchive.cli.readback import ReadBacks, read_back_option
+from glancearchive.cli.recovery import protecting_dump, protection_document, recovery_option, tell_protection
+from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options
+from glancearchive.cli.volumes import check_spread, committed_in, volume_options
 from glancearchive.errors import GlanceArchiveError, UsageError
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.medium import check_name
+from glancearchive.format.places import Split
 from glancearchive.format.schema import BLOCK_SIZES
-from glancearchive.format.volumes import part_of
 from glancearchive.operations.select import Selected, Selection
+from glancearchive.recovery.amount import Amount
 
 _BLOCK_SIZES = {f"{size >> 10}K": size for size in BLOCK_SIZES}
 
@@ -47,7 +55,19 @@ _BLOCK_SIZES = {f"{size >> 10}K": size for size in BLOCK_SIZES}
     help="Where that file is made.  [default: $TMPDIR or /var/tmp]",
 )
 @click.option("--glance-hash", is_flag=True, help="Also compute the SHA-512 of image files that a Glance would have.")
+@click.option(
+    "--base",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(path_type=Path, readable=False),
+    help="Store only what this archive does not have: its volumes, or its isolated catalog.",
+)
+@metadefs_option
 @click.option("--append", is_flag=True, help="Add what is new to an archive that is finished.")
+@volume_options
+@for_option
+@read_back_option
+@recovery_option
 @select_options
 @dry_run_option
 @server_options
@@ -61,7 +81,13 @@ def dump(
     index_memory: int,
     index_directory: Path | None,
     glance_hash: bool,
+    base: tuple[Path, ...],
     append: bool,
+    metadefs: bool,
+    split: Split | None,
+    need: Path | None,
+    read_back: bool | None,
+    recovery: Amount | None,
     selection: Selection,
     dry_run: bool,
     jobs: int,
@@ -78,8 +104,12 @@ def dump(
 
     \b
     glancearchive dump mycloud region.gla
+    glancearchive dump mycloud /media/disk/region.gla --volume-size auto
+    glancearchive dump mycloud region.gla --spread /media/disk1,/media/disk2
     glancearchive dump https://glance.example.org:9292 region.gla --cacert ca.pem
     glancearchive dump mycloud region.gla --property os_distro=debian --exclude 'test-*'
+    glancearchive dump mycloud monday.gla --base region.glacat
+    glancearchive dump mycloud repair.gla --for region.need
     glancearchive dump debian-12.qcow2 rescue.iso images.gla
     glancearchive dump /media/disk/images/ images.gla
     """  # noqa: D301  # click wants the backspace itself
@@ -89,32 +119,63 @@ def dump(
         raise UsageError(
             f"{archive}: is what an unfinished archive is called; {archive.with_suffix('')} goes on with it"
         )
+    check_name(archive)
+    check_spread(archive, split)
+    if split and split.directories and recovery:
+        raise UsageError("--recovery needs all volumes side by side: without --spread, or by protect afterwards")
     from glancearchive.endpoints.location import Kind, locate
     from glancearchive.operations.dump import Dump
     from glancearchive.operations.dump import dump as run
     from glancearchive.operations.plan import plan_dump
 
     location = locate(*sources)
+    reads = ReadBacks(read_back, quiet=quiet or as_json)
+    if need:
+        if append or base or block_size or dry_run or recovery or split or metadefs:
+            raise UsageError("--for says all that is written: leave out what changes it, as --append or --volume-size")
+        with location.open(**access) as source, showing_progress("dumped", quiet=quiet or as_json) as progress:
+            return answer_need(
+                source,
+                archive,
+                need,
+                selection,
+                progress,
+                reads,
+                level=level,
+                jobs=jobs,
+                bwlimit=bwlimit,
+                as_json=as_json,
+                quiet=quiet,
+            )
     if location.kind is Kind.ARCHIVE:
         raise UsageError(f"{sources[0]}: is an archive; a dump takes a server or files (and the archive last)")
-    with location.open(**access) as source, showing_progress("dumped", quiet=quiet or as_json) as progress:
-        chosen = prepared(Selected(source, selection), progress, bwlimit)
+    with (
+        location.open(wanted=selection.filters, **access) as source,
+        opened_base(base) as based,
+        showing_progress("dumped", quiet=quiet or as_json) as progress,
+    ):
+        result = Dump(iter(()))
+        split = split and reads.before_leaving(split, lambda: result.volumes())
+        images = described(source, Selected(source, selection), metadefs=metadefs)
+        chosen = prepared(images, progress, bwlimit)
         if dry_run and (append or not archive.exists()):
-            result = Dump(plan_dump(chosen, archive, progress=progress, jobs=jobs))
+            result = Dump(plan_dump(chosen, archive, split=split, base=based, progress=progress, jobs=jobs))
         else:
             # All files look alike to an archive: that it is finished need not mean that these are in it.
-            covering = location.kind is not Kind.SERVER or bool(selection)
+            covering = location.kind is not Kind.SERVER or bool(selection) or metadefs
             result = run(
                 chosen,
                 archive,
                 level=level,
                 block_size=_BLOCK_SIZES.get(block_size or ""),
+                split=split,
                 index_memory=index_memory,
                 index_directory=index_directory,
                 jobs=jobs,
                 append=append,
                 covering=covering,
                 hash_originals=glance_hash,
+                base=based,
                 progress=progress,
             )
         if not dry_run:
@@ -122,26 +183,50 @@ def dump(
         try:
             outcomes = list(told(result.outcomes, progress, quiet or as_json, dry_run=dry_run))
         except (GlanceArchiveError, KeyboardInterrupt) as error:
-            if part_of(archive).exists() and not dry_run:
-                note(f"glancearchive: what was committed is in {part_of(archive)}; the same command goes on from there")
+            part = result.part()
+            if part is not None and result.begun():
+                place = committed_in(part, result.volumes())
+                note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
             raise error
-        for fault in source.faults:
+        faults = list(images.faults)
+        for fault in faults:
             note(f"glancearchive: {fault}")
-    sound = not (source.faults or tell_choice(selection))
+    sound = not (faults or tell_choice(selection))
     if result.complete_before:
-        note(f"glancearchive: {archive} is a finished archive of {source.label}; nothing was done (see --append)")
+        hint = "" if split else " (see --append)"
+        note(f"glancearchive: {archive} is a finished archive of {source.label}; nothing was done{hint}")
+    there = bool(result.root_digest) and not dry_run
+    if there and (read_back or not result.complete_before):
+        reads.read(result.volumes())
+    sound = sound and reads.well
+    protection = None
+    if there and reads.well:
+        protection = protecting_dump(archive, recovery, quiet=quiet or as_json)
     document = {
         "archive": str(archive),
         "server": source.label,
-        "faults": list(source.faults),
+        "faults": faults,
         "stored": result.stored,
+        "volumes": [str(volume) for volume in result.volumes()],
         "root_digest": result.root_digest.hex(),
         "complete_before": result.complete_before,
         "dry_run": dry_run,
+        **not_found(selection),
+        "read_back": reads.document(),
+        "recovery": protection_document(protection) if protection else None,
     }
     if result.complete_before and not outcomes:
         if as_json:
             emit_json(document | {"ok": sound, "images": []})
+        else:
+            reads.tell()
+        if protection and not as_json:
+            tell_protection(protection)
         return 0 if sound else 1
     where = f", stored in {size_text(result.stored)}: {archive}" if result.stored else f" for {archive}"
-    return conclude(document, outcomes, as_json, where, sound=sound, progress=progress)
+    code = conclude(document, outcomes, as_json, where, sound=sound, progress=progress)
+    if not as_json:
+        reads.tell()
+    if protection and not as_json:
+        tell_protection(protection)
+    return code

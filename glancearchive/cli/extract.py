@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import glancearchive
-from glancearchive.cli.inspect import archive_argument, choose, json_option, quiet_option, tell_faults
+from glancearchive.cli.inspect import archive_argument, choose, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import dry_run_option
@@ -24,11 +24,13 @@ from glancearchive.operations.extract import (
     foresee_file,
 )
 from glancearchive.operations.transfer import Stop
+from glancearchive.plural import counted
 
 
 @click.command()
 @archive_argument
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@with_option
 @click.option(
     "-o",
     "--output",
@@ -45,6 +47,7 @@ from glancearchive.operations.transfer import Stop
 def extract(
     archive: Path,
     images: tuple[str, ...],
+    others: tuple[Path, ...],
     output: str,
     glance_hash: bool,
     dry_run: bool,
@@ -65,7 +68,10 @@ def extract(
     directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
         raise UsageError("-o - writes the image to stdout, where --json would write its result")
-    with glancearchive.open(archive) as opened, showing_progress("extracted", quiet=quiet or as_json) as progress:
+    with (
+        glancearchive.open(archive, *others) as opened,
+        showing_progress("extracted", quiet=quiet or as_json) as progress,
+    ):
         code = tell_faults(opened)
         chosen = choose(opened, images)
         if directory is None and len(chosen) != 1:
@@ -98,7 +104,7 @@ def extract(
                 elif output == "-":
                     size = extract_to_stream(image, sys.stdout.buffer, count, glance_hash=glance_hash)
                 elif directory is None:
-                    size = extract_to_file(image, Path(output), count, glance_hash=glance_hash)
+                    size, fresh = extract_to_file(image, Path(output), count, glance_hash=glance_hash)
                 else:
                     size, fresh = extract_to_directory(image, directory, count, glance_hash=glance_hash)
             except (FormatError, ExistsError) as error:
@@ -117,7 +123,8 @@ def extract(
                     if reason:
                         note(f"glancearchive: image {what} was not extracted: {reason}", "red")
                     elif not (quiet or as_json):
-                        note(f"{'dry run: ' if dry_run else ''}{status}: {what}, {size_text(size)}", "green")
+                        left = "; identical, left alone" if status == "present" else ""
+                        note(f"{'dry run: ' if dry_run else ''}{status}: {what}, {size_text(size)}{left}", "green")
             finally:
                 stop.request()
                 pool.shutdown(cancel_futures=True)
@@ -130,7 +137,7 @@ def extract(
         elif output != "-":
             done = sum(1 for result in results if not result["reason"])
             total = size_text(sum(int(str(one["size"])) for one in results))
-            note(f"{'dry run: ' if dry_run else ''}{done} of {len(results)} images extracted, {total}")
+            note(f"{'dry run: ' if dry_run else ''}{done} of {counted(len(results), 'image')} extracted, {total}")
     return code
 
 
@@ -138,7 +145,7 @@ def _foreseen(image: ArchivedImage, output: str, directory: Path | None) -> tupl
     """The bytes of the image, and whether it would be written. Raises as extracting it would."""
     if directory is not None:
         return foresee_directory(image, directory)
-    return (image.content().size if output == "-" else foresee_file(image, Path(output))), True
+    return (image.content().size, True) if output == "-" else foresee_file(image, Path(output))
 
 
 def _why_not(image: ArchivedImage, directory: Path | None) -> str:

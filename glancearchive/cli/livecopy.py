@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, id_map_out_option, tell_outlook
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, id_map_out_option, tell_outlook
+from glancearchive.cli.definitions import definitions_document, definitions_sound
 from glancearchive.cli.inspect import json_option, quiet_option
-from glancearchive.cli.outcomes import conclude, told
+from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import dry_run_option, select_options, tell_choice
-from glancearchive.cli.transfers import glance, prepared, server_options
+from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
+from glancearchive.cli.transfers import glance, server_options
 from glancearchive.endpoints.location import Kind, locate, require_server
-from glancearchive.errors import GlanceArchiveError
 from glancearchive.operations.select import Selected, Selection
 
 
@@ -62,36 +62,31 @@ def livecopy(
     """  # noqa: D301  # click wants the backspace itself
     require_server(to)
     place = locate(origin)
-    from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.checked import CheckedSource
     from glancearchive.operations.id_map import check_id_map, write_id_map
     from glancearchive.operations.livecopy import require_another
-    from glancearchive.operations.load import load
-    from glancearchive.operations.plan import Outlook, plan_load
 
     if id_map_out:
         check_id_map(id_map_out)
     with (
-        place.open(region=from_region or region, interface=interface, **access) as source,
+        place.open(wanted=selection.filters, region=from_region or region, interface=interface, **access) as source,
         showing_progress("copied", quiet=quiet or as_json) as progress,
     ):
         api = glance(to, to_region or region, interface, access)
         if place.kind is Kind.SERVER:
             require_another(source, api)
-        options = wishes.options(api) | {"progress": progress, "jobs": jobs}
-        chosen = Selected(source if place.kind is Kind.ARCHIVE else CheckedSource(source), selection)
-        mapped = prepared(wishes.mapped(chosen, api, source), progress, bwlimit)
-        outlook = Outlook(Prospects(api)) if dry_run else None
-        if outlook:
-            arriving = plan_load(mapped, api, outlook=outlook, **options)
-        else:
-            arriving = load(mapped, api, store=wishes.store, **options)
-        try:
-            outcomes = list(told(arriving, progress, quiet or as_json, dry_run=dry_run))
-        except (GlanceArchiveError, KeyboardInterrupt):
-            if not dry_run:
-                note("glancearchive: the same command goes on; what is copied already is not sent again")
-            raise
+        definitions = bring_metadefs(source, api, wishes, dry_run=dry_run)
+        outcomes, outlook = bring(
+            Selected(source if place.kind is Kind.ARCHIVE else CheckedSource(source), selection),
+            api,
+            wishes,
+            progress,
+            jobs=jobs,
+            bwlimit=bwlimit,
+            quiet=quiet or as_json,
+            dry_run=dry_run,
+            origin=source,
+        )
         faults = list(source.faults)
     if id_map_out and not dry_run:
         write_id_map(id_map_out, wishes.ids.settled)
@@ -99,8 +94,9 @@ def livecopy(
         note(f"glancearchive: {fault}")
     if outlook:
         faults += tell_outlook(outlook)
-    sound = not (faults or tell_choice(selection))
+    sound = not (faults or tell_choice(selection)) and definitions_sound(definitions)
     document = {"from": source.label, "to": api.label, "dry_run": dry_run, "faults": faults}
+    document |= not_found(selection) | definitions_document(definitions)
     return conclude(
         document, outcomes, as_json, f" from {source.label} into {api.label}", sound=sound, progress=progress
     )

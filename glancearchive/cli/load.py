@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import glancearchive
-from glancearchive.cli.arrival import Wishes, arrival_options, id_map_out_option, tell_outlook
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults
-from glancearchive.cli.outcomes import conclude, told
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, id_map_out_option, tell_outlook
+from glancearchive.cli.definitions import definitions_document, definitions_sound
+from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
+from glancearchive.cli.need import need_option, tell_need
+from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import dry_run_option, select_options, tell_choice
-from glancearchive.cli.transfers import glance, prepared, server_options
-from glancearchive.errors import GlanceArchiveError, UsageError
+from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
+from glancearchive.cli.transfers import glance, server_options
+from glancearchive.endpoints.location import require_order
+from glancearchive.errors import UsageError
+from glancearchive.format.needlist import NeedList
+from glancearchive.format.volumes import has_volumes
+from glancearchive.operations.need import need_after_load
 from glancearchive.operations.select import Selected, Selection
 
 if TYPE_CHECKING:
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("server", type=Place())
 @archive_argument
+@with_option
+@need_option
 @arrival_options
 @id_map_out_option
 @select_options
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 def load(
     server: str,
     archive: Path,
+    others: tuple[Path, ...],
+    need: Path | None,
     wishes: Wishes,
     id_map_out: Path | None,
     selection: Selection,
@@ -64,48 +74,61 @@ def load(
     glancearchive load mycloud region.gla --map owner 5f1a=web --set visibility=private --unset hw_disk_bus
     """  # noqa: D301  # click wants the backspace itself
     from glancearchive.endpoints.journal import Journal, state_directory
-    from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.id_map import check_id_map, write_id_map
-    from glancearchive.operations.load import load as run
-    from glancearchive.operations.plan import Outlook, plan_load
 
+    require_order(server, archive, "SERVER ARCHIVE")
+    if need and dry_run:
+        raise UsageError("--need goes with a load, for only that reads the data; verify --need reads all of them")
     if id_map_out:
         check_id_map(id_map_out)
-    with _opened(archive) as (source, archive_id), showing_progress("loaded", quiet=quiet or as_json) as progress:
+    with (
+        _opened(archive, others) as (source, archive_id),
+        showing_progress("loaded", quiet=quiet or as_json) as progress,
+    ):
         api = glance(server, region, interface, tls)
-        options = wishes.options(api) | {"progress": progress, "jobs": jobs}
-        chosen = prepared(wishes.mapped(Selected(source, selection), api), progress, bwlimit)
-        outlook = Outlook(Prospects(api)) if dry_run else None
-        if outlook:
-            arriving = plan_load(chosen, api, outlook=outlook, **options)
-        else:
-            journal = Journal(state_directory(), api.label, archive_id) if archive_id else None
-            arriving = run(chosen, api, journal=journal, store=wishes.store, **options)
-        try:
-            outcomes = list(told(arriving, progress, quiet or as_json, dry_run=dry_run))
-        except (GlanceArchiveError, KeyboardInterrupt):
-            if not dry_run:
-                note("glancearchive: the same command goes on; what is loaded already is not sent again")
-            raise
+        definitions = bring_metadefs(source, api, wishes, dry_run=dry_run)
+        outcomes, outlook = bring(
+            Selected(source, selection),
+            api,
+            wishes,
+            progress,
+            jobs=jobs,
+            bwlimit=bwlimit,
+            quiet=quiet or as_json,
+            dry_run=dry_run,
+            journal=Journal(state_directory(), api.label, archive_id) if archive_id else None,
+        )
         faults = list(source.faults)
+        needed = None
+        if need:
+            needed = tell_need(need, _needed(source, archive))
     if outlook:
         faults += tell_outlook(outlook)
     if id_map_out and not dry_run:
         write_id_map(id_map_out, wishes.ids.settled)
     document = {"archive": str(archive), "server": api.label, "dry_run": dry_run, "faults": faults}
-    sound = not (faults or tell_choice(selection))
+    document |= {**not_found(selection), **definitions_document(definitions), "need": needed}
+    sound = not (faults or tell_choice(selection)) and definitions_sound(definitions)
     return conclude(document, outcomes, as_json, f" into {api.label}", sound=sound, progress=progress)
 
 
+def _needed(source: LocatedSource, archive: Path) -> NeedList:
+    from glancearchive.endpoints.archive import ArchiveSource
+
+    if not isinstance(source, ArchiveSource):
+        raise UsageError(f"{archive}: --need is for archives")
+    return need_after_load(source.archive, source.held)
+
+
 @contextmanager
-def _opened(archive: Path) -> Iterator[tuple[LocatedSource, bytes | None]]:
+def _opened(archive: Path, others: Sequence[Path]) -> Iterator[tuple[LocatedSource, bytes | None]]:
     """The images to load, and the archive's id: a directory has none. What is wrong besides them is told."""
     from glancearchive.endpoints.archive import ArchiveSource
     from glancearchive.endpoints.location import Kind, locate
     from glancearchive.operations.checked import CheckedSource
 
-    if not archive.is_dir():
-        with glancearchive.open(archive) as opened:
+    if not archive.is_dir() or has_volumes(archive):
+        with glancearchive.open(archive, *others) as opened:
             tell_faults(opened)
             yield ArchiveSource(opened), opened.archive_id
         return

@@ -25,6 +25,9 @@ _ENVIRONMENT = (
 _FILES = (
     ("clouds.yaml", "Clouds by name: in the working directory, in ~/.config/openstack or in /etc/openstack."),
     ("ARCHIVE.part", "An archive that is not finished. The same dump goes on with it."),
+    ("NAME.001.gla, NAME.002.gla, ...", "An archive in volumes: any one of them, or their directory, stands for all."),
+    ("NAME.par2, NAME.vol*.par2", "Recovery data beside an archive."),
+    ("NAME.glacat", "The isolated catalog of an archive, for dump --base."),
     ("~/.local/state/glancearchive/loads", "What loads have verified. For speed only; may be deleted."),
 )
 
@@ -50,7 +53,7 @@ def manual_page(program: click.Command, name: str) -> str:
         lines.append(f'.SH "{title}"')
         for term, text in items:
             lines += _item(term, text)
-    lines += ['.SH "SEE ALSO"', ".BR openstack (1),", ".BR zstd (1)"]
+    lines += ['.SH "SEE ALSO"', ".BR openstack (1),", ".BR par2 (1),", ".BR zstd (1)"]
     return "\n".join(lines) + "\n"
 
 

@@ -9,15 +9,18 @@ from typing import Any
 from glancearchive.cli.output import SAID, emit_json, note, size_text, tell, time_text
 from glancearchive.cli.tally import Tally
 from glancearchive.image import Action, Outcome
+from glancearchive.plural import counted
 
 _FINDINGS = 20  # images that a summary names
 _COLOURS = {
     Action.COPIED: "green",
     Action.UPDATED: "green",
     Action.PRESENT: "cyan",
+    Action.CONVERTED: "yellow",
     Action.NO_DATA: "cyan",
     Action.REFUSED: "red",
     Action.CONFLICT: "red",
+    Action.HELD: "red",
     Action.FAILED: "red",
 }
 
@@ -85,10 +88,10 @@ def conclude(
             ("dropped", sum(len(outcome.dropped) for outcome in outcomes)),
             ("different", sum(len(outcome.differences) for outcome in outcomes)),
         ):
-            what += f"; {fields} metadata fields {word}" if fields else ""
+            what += f"; {counted(fields, 'metadata field')} {word}" if fields else ""
         total = size_text(sum(outcome.size for outcome in outcomes))
         dry_run = "dry run: " if document.get("dry_run") else ""
-        tell(f"{dry_run}{len(outcomes)} images: {what}; {total}{where}")
+        tell(f"{dry_run}{counted(len(outcomes), 'image')}: {what}; {total}{where}")
         if not dry_run:
             _tell_effort(progress)
         _tell_findings([outcome for outcome in outcomes if not outcome.clean])
@@ -121,4 +124,4 @@ def _tell_findings(outcomes: Sequence[Outcome]) -> None:
         fields = f" (metadata fields: {', '.join(lines)})" if lines else ""
         tell(f"{_line(outcome)}{fields}", _colour(outcome))
     if len(outcomes) > _FINDINGS:
-        tell(f"and {len(outcomes) - _FINDINGS} more images to be looked at: see above, or --json")
+        tell(f"and {counted(len(outcomes) - _FINDINGS, 'more image')} to be looked at: see above, or --json")

@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import IO, Any
 
 import click
@@ -16,6 +17,7 @@ import click
 SAID = logging.getLogger("glancearchive.said")
 """Gets every line that `note` writes to stderr, and what goes to a log file alone."""
 
+_PIECES = 1000  # of a document, written at once
 _above: Callable[[str], None] | None = None  # writes lines above a display that is there now
 
 
@@ -67,8 +69,38 @@ def marked(text: str, colour: str | None, stream: IO[str]) -> str:
 
 
 def emit_json(document: dict[str, Any]) -> None:
-    """The one JSON document of a command, on stdout. ASCII only, so that no terminal or locale matters."""
-    click.echo(json.dumps(document, indent=2))
+    """The one JSON document of a command, on stdout. ASCII only, so that no terminal or locale matters.
+
+    A value that is an iterator becomes an array, item by item: there may be very many.
+    """
+    held: list[str] = []
+    for piece in _json_pieces(document):
+        held.append(piece)
+        if len(held) == _PIECES:
+            click.echo("".join(held), nl=False)
+            held.clear()
+    click.echo("".join(held))
+
+
+def _json_pieces(document: dict[str, Any]) -> Iterator[str]:
+    between = "{"
+    for key, value in document.items():
+        yield f"{between}\n  {json.dumps(key)}: "
+        if isinstance(value, Iterator):
+            opening = "["
+            for item in value:
+                yield f"{opening}\n    {_indented(item, 4)}"
+                opening = ","
+            yield "[]" if opening == "[" else "\n  ]"
+        else:
+            yield _indented(value, 2)
+        between = ","
+    yield "{}" if between == "{" else "\n}"
+
+
+def _indented(value: Any, columns: int) -> str:
+    """`value` as it stands within a document, after `columns`."""
+    return json.dumps(value, indent=2).replace("\n", "\n" + " " * columns)  # a string has no line ends in JSON
 
 
 def tell(text: str, colour: str | None = None) -> None:
@@ -115,12 +147,17 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
-    """Columns on stdout; those in `right` are aligned to the right."""
-    lines = [list(head), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(head))]
+def table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]], right: Iterable[int] = ()) -> None:
+    """Columns on stdout; those in `right` are aligned to the right.
+
+    `rows` is asked twice, the first time for how wide they are: there may be very many.
+    """
+    widths = [_width(cell) for cell in head]
+    for row in rows():
+        widths = [max(width, _width(printable(cell))) for width, cell in zip(widths, row, strict=True)]
     flush_right = set(right)
-    for line in lines:
+    for row in chain([head], rows()):
+        line = [printable(cell) for cell in row]
         cells = [
             " " * (width - _width(cell)) + cell if column in flush_right else cell + " " * (width - _width(cell))
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from glancearchive.operations.bandwidth import LEAST
+from glancearchive.recovery.amount import Amount, parse_amount
 
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -38,6 +39,20 @@ class Rate(Bytes):
         if rate < LEAST:
             self.fail(f"{value!r} is less than {LEAST} bytes a second, the least that servers put up with", param, ctx)
         return rate
+
+
+class Recovery(click.ParamType[Amount]):
+    """How much recovery data: 5%, or 1volume."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Amount:
+        if isinstance(value, Amount):
+            return value
+        try:
+            return parse_amount(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Place(click.ParamType[str]):

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import glancearchive
-from glancearchive.cli.arrival import Wishes, arrival_options, tell_outlook
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults
-from glancearchive.cli.outcomes import conclude, told
-from glancearchive.cli.output import tell, time_text
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, tell_outlook
+from glancearchive.cli.definitions import definitions_document, definitions_sound
+from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
+from glancearchive.cli.outcomes import conclude
+from glancearchive.cli.output import note, size_text, tell, time_text
 from glancearchive.cli.parameters import Place, Rate
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import select_options, tell_choice
-from glancearchive.cli.transfers import access_options, glance, prepared
+from glancearchive.cli.select import not_found, select_options, tell_choice
+from glancearchive.cli.transfers import access_options, glance
+from glancearchive.endpoints.location import require_order
+from glancearchive.errors import ConnectError, ServerError, UsageError
 from glancearchive.operations.select import Selected, Selection
+
+if TYPE_CHECKING:
+    from glancearchive.endpoints.glance_api import GlanceApi
 
 
 @click.command()
 @archive_argument
 @click.argument("server", type=Place())
+@with_option
 @arrival_options
 @click.option("--rate", type=Rate(), help="Bytes of data a second that the load will reach: 50M, 100MiB.")
+@click.option("--measure", is_flag=True, help="Measure the rate by uploading 8 MiB to a private image that is deleted.")
 @select_options
 @access_options
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Images at the same time.")
@@ -32,8 +40,10 @@ from glancearchive.operations.select import Selected, Selection
 def plan(
     archive: Path,
     server: str,
+    others: tuple[Path, ...],
     wishes: Wishes,
     rate: int | None,
+    measure: bool,
     selection: Selection,
     region: str | None,
     interface: str | None,
@@ -42,32 +52,43 @@ def plan(
     quiet: bool,
     **tls: Any,
 ) -> int:
-    """Say what a load of ARCHIVE into SERVER would do, and what would be refused and why. Nothing is written.
+    """Say what a load of ARCHIVE into SERVER would do, and what would be refused and why.
+
+    Nothing is written, but for the trial that --measure asks for.
 
     It looks at ids, formats, fields, roles, projects, quotas and the token, as far as SERVER tells.
 
     \b
     glancearchive plan region.gla mycloud
+    glancearchive plan region.gla mycloud --measure
     glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a=web --id-policy new
     """  # noqa: D301  # click wants the backspace itself
     from glancearchive.endpoints.archive import ArchiveSource
-    from glancearchive.endpoints.prospects import Prospects
-    from glancearchive.operations.plan import Outlook, plan_load
 
-    with glancearchive.open(archive) as opened, showing_progress("planned", quiet=quiet or as_json) as progress:
+    if measure and rate is not None:
+        raise UsageError("--measure and --rate exclude one another")
+    require_order(server, archive, "ARCHIVE SERVER")
+    with (
+        glancearchive.open(archive, *others) as opened,
+        showing_progress("planned", quiet=quiet or as_json) as progress,
+    ):
         tell_faults(opened)
         api = glance(server, region, interface, tls)
-        options = wishes.options(api) | {"progress": progress, "jobs": jobs}
-        chosen = prepared(wishes.mapped(Selected(ArchiveSource(opened), selection), api), progress, None)
-        outlook = Outlook(Prospects(api))
-        arriving = plan_load(chosen, api, outlook=outlook, **options)
-        outcomes = list(told(arriving, progress, quiet or as_json, dry_run=True))
+        source = ArchiveSource(opened)
+        definitions = bring_metadefs(source, api, wishes, dry_run=True)
+        chosen = Selected(source, selection)
+        outcomes, outlook = bring(
+            chosen, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True
+        )
+        assert outlook is not None
+        if measure:
+            rate = measured(api, wishes.store)
         faults = [str(fault) for fault in opened.faults]
     findings = tell_outlook(outlook, rate)
-    sound = not (faults or findings or tell_choice(selection))
+    sound = not (faults or findings or tell_choice(selection)) and definitions_sound(definitions)
     seconds, life = outlook.seconds(rate), outlook.token_seconds()
     if not as_json and seconds is not None:
-        tell(f"about {time_text(seconds)} at this rate")
+        tell(f"about {time_text(seconds)} at {size_text(rate)}/s")
     document = {
         "archive": str(archive),
         "server": api.label,
@@ -76,7 +97,22 @@ def plan(
         "findings": findings,
         "unknown": outlook.unknown(),
         "bytes": outlook.bytes,
+        "rate": rate,
         "seconds": seconds,
         "token_seconds": life,
     }
+    document |= not_found(selection) | definitions_document(definitions)
     return conclude(document, outcomes, as_json, f" into {api.label}", sound=sound, progress=progress)
+
+
+def measured(api: GlanceApi, store: str) -> int | None:
+    """Bytes a second that one upload reaches; None, and a word on stderr, where that cannot be seen."""
+    from glancearchive.endpoints.glance_trial import measured_rate
+
+    try:
+        return int(measured_rate(api, store=store))
+    except ConnectError:
+        raise
+    except ServerError as error:
+        note(f"glancearchive: the rate could not be measured: {error}")
+        return None

@@ -10,6 +10,7 @@ import click
 
 from glancearchive.cli.output import note
 from glancearchive.operations.select import KINDS, STATUSES, VISIBILITIES, Selection
+from glancearchive.plural import counted
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
 
@@ -49,5 +50,11 @@ def tell_choice(selection: Selection) -> int:
     for text in selection.idle_exclusions():
         note(f"glancearchive: --exclude {text} leaves out no image")
     if selection and not selection.chosen:
-        note(f"glancearchive: none of {selection.seen} images fits {selection}")
+        among = f"none of {counted(selection.seen, 'image')}" if selection.seen else "no image"
+        note(f"glancearchive: {among} fits {selection}")
     return 1 if selection.unknown() or (selection and not selection.chosen) else 0
+
+
+def not_found(selection: Selection) -> dict[str, list[str]]:
+    """The same for the JSON: what was asked for by id, name or pattern, and is not there."""
+    return {"not_found": selection.unknown()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from glancearchive.cli.output import size_text, time_text
 from glancearchive.cli.tally import Snapshot
+from glancearchive.plural import counted
 
 _NAMED = 3  # images that a line names
 _SETTLED = 512 << 20  # bytes; with fewer, those that are still on their way into the archive would count as saved
@@ -39,7 +40,7 @@ def amounts(now: Snapshot) -> Iterator[str]:
 
 def images_text(now: Snapshot) -> str:
     """How many images are done, of how many."""
-    return f"{now.ready} of {now.images}{'' if now.complete else '+'} images"
+    return f"{now.ready} of {counted(now.images, 'image') if now.complete else f'{now.images}+ images'}"
 
 
 def stored_text(now: Snapshot) -> str:

@@ -14,7 +14,7 @@ from glancearchive.endpoints.payload import Payload
 from glancearchive.image import Action, Image, Outcome
 
 BURNT = "its id cannot be used there again until the operator purges the database"
-_NO_DIGEST = "no digest to compare with"
+NOT_COMPARED = "no digest to compare with"
 
 
 class Verdict(Exception):  # noqa: N818  # ends a transfer, not always with an error
@@ -45,6 +45,7 @@ class Arrival:
     journal: Journal | None = None
     store: str = ""
     dropped: list[str] = field(default_factory=list)
+    staged: bool = False  # data are staged and imported
 
     def look(self, *, begun: bool = True) -> Json:
         """The image as it is at the target now; `begun` by this load, which then does not begin it elsewhere again."""
@@ -76,7 +77,7 @@ class Arrival:
         reason = self.image.absent
         stated = self.image.digests or self.image.held.digests or self.image.held.original
         if not (reason or (agreement.verified and stated)):
-            reason = _NO_DIGEST
+            reason = NOT_COMPARED
         return Outcome(
             self.image.id,
             self.image.name,

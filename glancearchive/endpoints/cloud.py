@@ -7,15 +7,13 @@ cloud in clouds.yaml, or ``envvars`` for the OS_* variables.
 from __future__ import annotations
 
 import http.client
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -28,7 +26,9 @@ from keystoneauth1.session import Session
 from openstack import exceptions as sdk_errors
 from openstack.config import OpenStackConfig
 
+from glancearchive.endpoints.causes import one_line, root_cause
 from glancearchive.endpoints.responses import error_from, log_answer, server_message
+from glancearchive.endpoints.server_url import as_url, normalised
 from glancearchive.errors import (
     AccessError,
     ConnectError,
@@ -159,10 +159,10 @@ class Cloud:
             while piece := response.raw.read(PIECE, decode_content=False):
                 yield piece
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            cause = _root_cause(error)
+            cause = root_cause(error)
             if isinstance(cause, http.client.IncompleteRead):
                 raise StreamError(f"the connection ended {cause.expected} bytes early") from error
-            raise StreamError(f"the connection failed: {_one_line(cause)}") from error
+            raise StreamError(f"the connection failed: {one_line(cause)}") from error
         finally:
             response.close()
 
@@ -224,7 +224,7 @@ def connect(
         raise UsageError("a client key needs its certificate")
     if insecure:
         warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
-    if endpoint := _as_url(server):
+    if endpoint := as_url(server):
         verify: bool | str = False if insecure else cacert or True
         session = _session(server, NoAuth(), verify, (cert, key) if cert and key else cert)
     else:
@@ -245,34 +245,6 @@ def _session(
         if isinstance(name, str) and not Path(name).exists():
             raise UsageError(f"certificates for {server}: there is no file {name}")
     return Session(auth=auth, verify=True if verify is None else verify, cert=cert, timeout=_READ, user_agent=_AGENT)
-
-
-def _as_url(server: str) -> str:
-    """The normalised endpoint when `server` is a URL or ``host:port``, else ""."""
-    if re.fullmatch(r"([\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(/.*)?", server, re.ASCII):
-        server = f"http://{server}"
-    elif "://" not in server:
-        return ""
-    return _endpoint(server)
-
-
-def _endpoint(url: str) -> str:
-    """`url` as scheme, host, port and prefix, without ``/v2``: what is equal for one and the same service."""
-    shown = re.sub(r"//.*@", "//***@", url)
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:  # which quotes parts of it
-        raise UsageError(f"{shown!r} is not a usable URL" + ("" if "@" in url else f": {error}")) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{shown!r} is not a usable URL: expected http://HOST[:PORT] or https://HOST[:PORT]")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise UsageError(f"a URL of a Glance takes no user name, query or fragment: {parts.scheme}://{parts.hostname}/")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
-        host = f"{host}:{port}"
-    path = re.sub(r"/v2(\.\d+)?$", "", parts.path.rstrip("/")).rstrip("/")
-    return f"{parts.scheme}://{host}{path}"
 
 
 def known_clouds() -> list[str]:
@@ -311,20 +283,20 @@ def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
             region_name=region.get_region_name("image"),
         )
     except (sdk_errors.ConfigException, ksa_errors.OptionError, ksa_errors.NoMatchingPlugin) as error:
-        raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
+        raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
     except (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound):
         endpoint = None
     except Exception as error:
         if type(error) not in (TypeError, AttributeError, ValueError, KeyError, Exception):
             raise
         # What openstacksdk and keystoneauth make of a configuration of another shape, or of a missing password.
-        raise UsageError(f"the configuration of cloud {name!r}: {_one_line(error)}") from error
+        raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
     if not endpoint:
         where = region.get_region_name("image") or "any region"
         raise NotGlanceError(
             f"cloud {name!r} offers no image service in {where}, interface {region.get_interface('image')}"
         )
-    return session, _endpoint(endpoint)
+    return session, normalised(endpoint)
 
 
 def _probe(cloud: Cloud) -> None:
@@ -362,39 +334,18 @@ def _transport(doing: str) -> Iterator[None]:
     except ksa_errors.HttpError as error:
         raise _from_keystone(error, doing) from error
     except (ksa_errors.ConnectionError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        cause = _root_cause(error)
+        cause = root_cause(error)
         if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, http.client.RemoteDisconnected):
-            raise NotGlanceError(f"{doing}: whatever answers there does not speak HTTP: {_one_line(cause)}") from error
-        raise ConnectError(f"{doing}: {_one_line(cause)}") from error
+            raise NotGlanceError(f"{doing}: whatever answers there does not speak HTTP: {one_line(cause)}") from error
+        raise ConnectError(f"{doing}: {one_line(cause)}") from error
     except (ksa_errors.AuthorizationFailure, ksa_errors.AuthPluginException) as error:
-        raise AccessError(f"{doing}: {_one_line(error)}", status=401) from error
+        raise AccessError(f"{doing}: {one_line(error)}", status=401) from error
     except ksa_errors.ClientException as error:
-        raise ConnectError(f"{doing}: {_one_line(error)}") from error
+        raise ConnectError(f"{doing}: {one_line(error)}") from error
 
 
 def _from_keystone(error: ksa_errors.HttpError, doing: str) -> ServerError:
     """The error for a refusal by Keystone, whose words keystoneauth kept."""
     if isinstance(error.response, requests.Response):
         return error_from(error.response, f"{doing}: asking Keystone for a token")
-    return RefusedError(f"{doing}: asking Keystone for a token: {_one_line(error)}", status=int(error.http_status or 0))
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The innermost exception: requests and urllib3 wrap "Connection refused" in five lines of their own."""
-    seen: set[int] = set()
-    while id(error) not in seen:
-        seen.add(id(error))
-        inner: Iterable[object] = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
-        # An OSError carries its own number in its arguments, and nothing deeper says more.
-        if isinstance(error, OSError) and error.errno is not None:
-            break
-        error = next((item for item in inner if isinstance(item, BaseException) and id(item) not in seen), error)
-    return error
-
-
-def _one_line(error: BaseException) -> str:
-    """What an exception says, for an operator."""
-    text = str(error)
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, requests.RequestException):
-        text = error.strerror
-    return " ".join(text.split()) or type(error).__name__
+    return RefusedError(f"{doing}: asking Keystone for a token: {one_line(error)}", status=int(error.http_status or 0))

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from glancearchive.endpoints.archive import DEFINITIONS
 from glancearchive.endpoints.diskfile import DiskFile
 from glancearchive.endpoints.image_v1 import is_v1, translate
 from glancearchive.errors import ImageFileError, LocalError
@@ -95,6 +96,8 @@ class DirectorySource:
     def _tell_stray(self, path: Path) -> None:
         if is_volume(path, b""):
             log.warning("%s: an archive, left out", path)
+        elif path.name.removesuffix(_DATA) == DEFINITIONS:
+            log.warning("%s: metadata definitions, left out", path)
         elif _ID.fullmatch(path.name.removesuffix(_DATA)):
             self.faults.append(
                 f"{path}: data of an image without its metadata, which would be in {path.stem}; left out"
@@ -115,7 +118,7 @@ class DirectorySource:
         image = Image(metadata, members, absence(metadata))
         data = self._data(image_id)
         if not image.absent:
-            return Image(metadata, members, held=Holding(lacking=_lacking(image, data)))
+            return Image(metadata, members, held=Holding(lacking=_lacking(image, data), unproven=True))
         if os.path.lexists(data):
             self.faults.append(f"{data}: data of an image that is {image.absent}; left out")
         return image

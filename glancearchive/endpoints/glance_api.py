@@ -47,8 +47,8 @@ class Download:
     """The data of an image as they arrive.
 
     `start` is the byte of the image that `pieces` begin with, whatever was
-    asked for; `total` is the size of the whole image as this answer announces
-    it, None when it does not.
+    asked for, and where they end is for the caller to see; `total` is the size
+    of the whole image as this answer announces it, None when it does not.
     """
 
     start: int
@@ -79,7 +79,7 @@ class GlanceApi:
             # Only as a second listing: to a Glance older than Rocky "os_hidden" is a property that no image has.
             hidden = [{**view, "os_hidden": "true"} for view in views]
             try:
-                listings = [self._listing({**properties, **view}) for view in (*views, *hidden)]
+                listings = [self._listing({**view, **properties}) for view in (*views, *hidden)]
                 for image in heapq.merge(*listings, key=lambda image: str(image.get("created_at"))):
                     if image["id"] not in seen:
                         seen.add(image["id"])
@@ -169,8 +169,8 @@ class GlanceApi:
                 raise
             return None
 
-    def download(self, image_id: str, offset: int = 0) -> Download:
-        """Begin to read the image's data, once; from `offset` on if the server will, see `Download.start`.
+    def download(self, image_id: str, offset: int = 0, end: int | None = None) -> Download:
+        """Begin to read the image's data, once; from `offset` on, up to `end`, if the server will: see `Download`.
 
         A store that cannot serve ranges answers 400 (`RefusedError`).
         Raises `NoDataError` when the server says that the data are missing.
@@ -178,8 +178,8 @@ class GlanceApi:
         doing = f"reading image {image_id} from byte {offset}"
         # A compressed transfer would change the bytes that are counted and hashed.
         headers = {"Accept": "application/octet-stream, application/json;q=0.9", "Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        if offset or end is not None:
+            headers["Range"] = f"bytes={offset}-{'' if end is None else end - 1}"
         response = self.cloud.request(doing, "GET", _path(image_id, "file"), headers=headers, stream=True)
         if response.status_code == 204:
             response.close()
@@ -189,7 +189,7 @@ class GlanceApi:
                 request_id=response.headers.get("x-openstack-request-id", ""),
             )
         try:
-            start, total = _extent(response, doing)
+            start, total = _extent(response, doing, end)
         except StreamError:
             response.close()
             raise
@@ -208,6 +208,16 @@ class GlanceApi:
         if store:
             headers["X-Image-Meta-Store"] = store
         self.cloud.send(f"uploading image {image_id}", _path(image_id, "file"), body, headers)
+
+    def stage(self, image_id: str, body: Body) -> None:
+        """Put `body` where the Glance imports it from, once; as `upload`."""
+        headers = {"Content-Type": "application/octet-stream", "x-openstack-image-size": str(len(body))}
+        self.cloud.send(f"staging image {image_id}", _path(image_id, "stage"), body, headers)
+
+    def import_staged(self, image_id: str, *, store: str = "") -> None:
+        """Have what was staged imported, into `store` or the default one. 409: it is under way, or nothing is there."""
+        body = {"method": {"name": "glance-direct"}, **({"stores": [store]} if store else {})}
+        self._call(f"importing image {image_id}", "POST", _path(image_id, "import"), body)
 
     def patch(self, image_id: str, operations: Sequence[Mapping[str, Any]]) -> Json:
         """Change metadata: all of `operations`, or none."""
@@ -235,6 +245,22 @@ class GlanceApi:
     def delete(self, image_id: str) -> None:
         """Delete the image. Its id cannot be used again until the operator purges the database."""
         self._call(f"deleting image {image_id}", "DELETE", _path(image_id))
+
+    def ask(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Json:
+        """The JSON object that answers a request which may be repeated; `doing` begins every message."""
+        return self._json(doing, method, path, body, params=params)
+
+    def tell(self, doing: str, method: str, path: str) -> None:
+        """The same for a request without an answer."""
+        self._call(doing, method, path)
 
     def _image(self, doing: str, method: str, path: str, body: object = None, **options: Any) -> Json:
         answer = self._json(doing, method, path, body, **options)
@@ -292,9 +318,10 @@ def _objects(answer: object, key: str, doing: str) -> list[Json]:
     return answer
 
 
-def _extent(response: requests.Response, doing: str) -> tuple[int, int | None]:
+def _extent(response: requests.Response, doing: str, end: int | None) -> tuple[int, int | None]:
     """Where the data of `response` begin in the image and how long the image is; the status line alone proves nothing.
 
+    Up to `end` was asked for, None for all.
     Some servers send the whole image under a 206: then its Content-Length gives it away, or nothing but the data do.
     """
     text = response.headers.get("Content-Length", "")
@@ -305,7 +332,7 @@ def _extent(response: requests.Response, doing: str) -> tuple[int, int | None]:
     if not found:
         raise StreamError(f"{doing}: 206 without a usable Content-Range", status=206)
     begin, last, total = map(int, found.groups())
-    if length in (None, last - begin + 1) and last + 1 == total:
+    if length in (None, last - begin + 1) and last + 1 in (total, end):
         return begin, total
     if length == total:
         return 0, total

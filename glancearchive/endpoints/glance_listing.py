@@ -52,7 +52,7 @@ def _may_be(current: Json, image: Image) -> bool:
         return True
     if policy.MARK in current or not (current["status"] in ("active", "deactivated") or image.absent):
         return False
-    return not compare_data(Image(current), image, None).difference
+    return policy.is_converted(current, image) or not compare_data(Image(current), image, None).difference
 
 
 def take_listing(api: GlanceApi, interesting: Collection[str], *, needed: bool) -> Listing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
@@ -15,6 +17,8 @@ def present(arrival: Arrival, current: Json, *, update: bool) -> Outcome:
 
     Raises `Verdict` where it is another one.
     """
+    if policy.is_converted(current, arrival.image):
+        return _converted(arrival, current, update=update)
     agreement = _same(arrival, current)
     action = Action.NO_DATA if arrival.image.absent else Action.PRESENT
     differences = _differences(arrival, current)
@@ -23,6 +27,19 @@ def present(arrival: Arrival, current: Json, *, update: bool) -> Outcome:
         differences = _differences(arrival, arrival.look())
         action = Action.UPDATED if action is Action.PRESENT else action
     outcome = arrival.outcome(action, agreement)
+    outcome.differences = differences
+    return outcome
+
+
+def _converted(arrival: Arrival, current: Json, *, update: bool) -> Outcome:
+    """The outcome for an image that the target has made of this one's data. These cannot be compared, the rest can."""
+    expected = replace(arrival, image=policy.as_converted(arrival.image, current))
+    differences = _differences(expected, current)
+    if differences and update:
+        Metadata(expected.api, expected.image, expected.dropped).apply(current)
+        differences = _differences(expected, expected.look())
+    outcome = expected.outcome(Action.CONVERTED, Agreement())
+    outcome.reason = "it is there as the target has converted it, which is not comparable"
     outcome.differences = differences
     return outcome
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
 from typing import overload
@@ -31,18 +31,42 @@ class GlanceSource:
 
     faults: tuple[str, ...] = ()
 
-    def __init__(self, api: GlanceApi) -> None:
-        self._api = api
+    def __init__(self, api: GlanceApi, wanted: Mapping[str, str] | None = None) -> None:
+        self.api = self._api = api
+        self._wanted = wanted or {}
         self.cloud = api.cloud
         self.label = api.label
+        self.serves_ranges = True  # until a store refuses them
 
     def images(self) -> Iterator[Image]:
-        """Every image the caller may see, with the members of shared ones as far as the caller may see these."""
-        for metadata in self._api.images():
+        """Every image the caller may see, with the members of shared ones as far as the caller may see these.
+
+        With `wanted`, fields and their values, the server may leave out those which have others.
+        """
+        for metadata in self._listed():
             yield Image(metadata, _Members(self._api, metadata), absence(metadata))
+
+    def _listed(self) -> Iterator[Json]:
+        begun = False
+        try:
+            for metadata in self._api.images(**self._wanted):
+                begun = True
+                yield metadata
+        except RefusedError as error:
+            if begun or not self._wanted:
+                raise
+            log.info("%s; listing all images instead", error)
+            yield from self._api.images()
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """The data of `image` from byte `offset` on; digests are for the caller to check.
+
+        See `read_range`, of which this is the rest of the image.
+        """
+        return self.read_range(image, offset, None)
+
+    def read_range(self, image: Image, begin: int, end: int | None) -> Iterator[Buffer]:
+        """The data of `image` from byte `begin` up to byte `end`, None for its end.
 
         A cut connection or a server in trouble is waited for, and reading goes
         on at the byte it had, by a range where the store serves ranges, else from
@@ -50,7 +74,7 @@ class GlanceSource:
         for data that are not what was announced, `ConnectError` or `UnavailableError`
         when patience ends.
         """
-        reading = _Reading(self._api, image, offset)
+        reading = _Reading(self._api, image, begin, end, ranges=end is None or self.serves_ranges)
         failures = 0
         while not reading.finished:
             position = reading.position
@@ -59,6 +83,8 @@ class GlanceSource:
             except _InterruptedError as interruption:
                 failures = 1 if reading.position > position else failures + 1
                 self._api.patience.pause(failures, interruption.error)
+            finally:
+                self.serves_ranges = self.serves_ranges and (end is None or reading.ranges)
 
 
 class _Members(Sequence[Json]):
@@ -96,13 +122,14 @@ class _InterruptedError(Exception):
 class _Reading:
     """One image being read; knows how far it came, over as many attempts as it takes."""
 
-    def __init__(self, api: GlanceApi, image: Image, offset: int) -> None:
+    def __init__(self, api: GlanceApi, image: Image, offset: int, end: int | None, *, ranges: bool) -> None:
         self._api = api
         self._image = image
-        self._ranges = True
+        self._end = end
         self._tail = b""  # what was last handed out
+        self.ranges = ranges  # whether the store serves them, as far as is known
         self.position = offset
-        self.finished = image.size is not None and offset == image.size
+        self.finished = offset == (image.size if end is None else end)
 
     def attempt(self) -> Iterator[Buffer]:
         """Read on from `position` to the end, raising `_InterruptedError` where that fails for now."""
@@ -114,14 +141,14 @@ class _Reading:
             yield from self._continue(download)
 
     def _open(self) -> Download:
-        begin = self.position - len(self._tail) if self._ranges else 0
+        begin = self.position - len(self._tail) if self.ranges else 0
         try:
-            if begin:
+            if begin or (self._end is not None and self.ranges):
                 try:
-                    return self._api.download(self._image.id, begin)
+                    return self._api.download(self._image.id, begin, self._end)
                 except (RefusedError, StreamError) as error:
                     log.info("%s; reading image %s from its start instead", error, self._image)
-                    self._ranges = False
+                    self.ranges = False
             return self._api.download(self._image.id, 0)
         except AccessError as error:
             if error.status == 401:
@@ -139,6 +166,8 @@ class _Reading:
             raise self._error(f"the server announces {download.total} bytes, its record says {size}")
         if size is None:
             size = download.total
+        if self._end is not None:
+            size = self._end
         at = download.start
         if at > self.position:
             raise self._error(f"the server sent data from byte {at}")
@@ -161,12 +190,16 @@ class _Reading:
                     self._check_fit(bytes(again), ranged=download.start > 0)
             if not view:
                 continue
+            if self._end is not None and at + len(view) > self._end:
+                view = view[: self._end - at]  # a server that sends more than it was asked for
             at += len(view)
             if size is not None and at > size:
                 raise self._error(f"the server sent more than the {size} bytes it should")
             self.position = at
             self._tail = bytes(view[-_OVERLAP:]) if len(view) >= _OVERLAP else (self._tail + view)[-_OVERLAP:]
             yield piece if len(view) == len(piece) else view
+            if at == self._end:
+                break
         if at < self.position or (size is not None and at < size):
             raise _InterruptedError(self._error(f"the data ended at byte {at} of {size}"))
         self.finished = True
@@ -178,7 +211,7 @@ class _Reading:
         if not ranged:
             raise error
         # Some servers send the whole image under a 206 that promises its end.
-        self._ranges = False
+        self.ranges = False
         raise _InterruptedError(error)
 
     def _error(self, what: str) -> StreamError:

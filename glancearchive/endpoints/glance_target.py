@@ -13,9 +13,10 @@ none                      create it, then as "marked, queued"
 none, but 409 on create   conflict: the id is burnt, or taken invisibly      another id
 marked, queued            upload, verify, finish
 marked, queued, checksum  a refused upload spoilt it: delete, fail           delete, another id
-marked, saving            wait; then as what it has become
+marked, saving            put it off until the others are done, then wait; then as what it has become
 marked, saving for ever   fail: a server died, and nothing leads back        delete, another id
-marked, active            verify, finish
+marked, uploading         with all its data staged, where data are imported: import, verify, finish
+marked, active            verify, finish; note what the target has converted
 marked, killed            conflict                                           delete, another id
 unmarked, active          same data: present; other data: conflict           if other: another id
 anything else             conflict, untouched                                another id
@@ -32,10 +33,11 @@ from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi, Json
 from glancearchive.endpoints.glance_creation import create
+from glancearchive.endpoints.glance_import import ImportMethod, conversion, is_staged, stage_and_import
 from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_metadata import Metadata
 from glancearchive.endpoints.glance_presence import present
-from glancearchive.endpoints.glance_upload import settled, upload, verified
+from glancearchive.endpoints.glance_upload import passes, settled, upload, verified
 from glancearchive.endpoints.ids import Ids
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.payload import Payload, SourceError
@@ -43,17 +45,18 @@ from glancearchive.errors import (
     AccessError,
     ConnectError,
     GlanceArchiveError,
+    HeldError,
     LocalError,
     NoDataError,
     NotFoundError,
     ServerError,
     UnavailableError,
 )
-from glancearchive.image import Action, Image, Outcome, Progress, Source
+from glancearchive.image import Action, Image, Later, Outcome, Progress, Source
 
 log = logging.getLogger("glancearchive")
 
-THERE = (Action.COPIED, Action.PRESENT, Action.UPDATED, Action.NO_DATA)
+THERE = (Action.COPIED, Action.PRESENT, Action.UPDATED, Action.CONVERTED, Action.NO_DATA)
 """What an image has become that is in the Glance."""
 
 
@@ -62,7 +65,7 @@ class GlanceTarget:
 
     `update_metadata` is for images that are there already. `ids` decides under which ids images
     are loaded, and learns it. `listing` and `journal` save requests and the reading of data.
-    Data go into `store`, or the default one.
+    Data go into `store`, or the default one, by `method`.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class GlanceTarget:
         listing: Listing | None = None,
         journal: Journal | None = None,
         store: str = "",
+        method: ImportMethod = ImportMethod.DIRECT,
     ) -> None:
         self._api = api
         self._update_metadata = update_metadata
@@ -81,14 +85,16 @@ class GlanceTarget:
         self._listing = listing or Listing()
         self._journal = journal
         self._store = store
+        self._staged = method is ImportMethod.GLANCE_DIRECT
+        self._put_off: set[str] = set()  # images that somebody seems to be uploading
         self.label = api.label
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
-        """Take `image` in. Raises what concerns more than this image: `ConnectError`, 401, a server or medium gone."""
+        """Take `image` in. Raises `Later`, and what concerns more than this image: a server or medium gone, 401."""
         payload = Payload(image, source, progress, empty=bool(image.absent) and policy.is_empty(image))
         for place in self._ids.places(image, self._listing):
             translated = self._ids.translated(image, place, self._listing)
-            arrival = Arrival(self._api, translated, payload, self._journal, self._store)
+            arrival = Arrival(self._api, translated, payload, self._journal, self._store, staged=self._staged)
             outcome, elsewhere = self._outcome(arrival, renew=self._ids.renews(image))
             if not elsewhere:
                 break
@@ -118,8 +124,7 @@ class GlanceTarget:
         except SourceError as failure:
             if isinstance(failure.error, (ConnectError, LocalError)) or _unauthorized(failure.error):
                 raise failure.error from failure
-            action = Action.REFUSED if isinstance(failure.error, NoDataError) else Action.FAILED
-            return self._failure(arrival, action, str(failure.error)), False
+            return self._failure(arrival, _action(failure.error), str(failure.error)), False
         except ServerError as error:
             if _unauthorized(error):
                 raise
@@ -144,14 +149,38 @@ class GlanceTarget:
             return present(arrival, current, update=self._update_metadata)
         if image.absent and not policy.is_empty(image):
             return _finish_without_data(arrival, current)
-        current = settled(arrival, current, begun=False)
-        if current["status"] == "queued":
-            current = upload(arrival, current)
+        if not (arrival.staged and is_staged(arrival, current)):
+            self._put_off_once(image, current)
+            current = settled(arrival, current, begun=False)
+        if current["status"] in ("queued", "uploading"):
+            current = stage_and_import(arrival, current) if arrival.staged else upload(arrival, current)
         if not policy.is_ours(current, image):
             return present(arrival, current, update=self._update_metadata)  # another load finished it meanwhile
+        if arrival.staged and not image.absent and (changes := conversion(arrival, current)):
+            return self._converted(arrival, current, changes)
         agreement = verified(arrival, current)
         Metadata(arrival.api, image, arrival.dropped).apply(current)
         return arrival.outcome(Action.NO_DATA if image.absent else Action.COPIED, agreement)
+
+    def _converted(self, arrival: Arrival, current: Json, changes: str) -> Outcome:
+        """The outcome for an image whose data the target has converted."""
+        value = policy.conversion_of(current, arrival.image)
+        current = arrival.api.patch(current["id"], [{"op": "add", "path": f"/{policy.CONVERTED}", "value": value}])
+        Metadata(arrival.api, policy.as_converted(arrival.image, current), arrival.dropped).apply(current)
+        outcome = arrival.outcome(Action.CONVERTED, Agreement())
+        outcome.reason = f"the target has converted it: {changes}; all bytes were staged, the result is not comparable"
+        return outcome
+
+    def _put_off_once(self, image: Image, current: Json) -> None:
+        """Raise `Later` for an image that has to be waited for; when it comes again, it is waited for."""
+        if not passes(current):
+            return
+        if image.id not in self._put_off:
+            self._put_off.add(image.id)
+            log.info("image %s: is %s at the target; the others come first", image, current["status"])
+            raise Later(image.id)
+        longest = self._api.patience.longest_wait
+        log.warning("image %s: is %s at the target; waiting up to %d s", image, current["status"], longest)
 
     def _known(self, arrival: Arrival) -> Outcome | None:
         """The outcome when the listing says that the image is there, and there is nothing to be changed."""
@@ -177,6 +206,13 @@ def _finish_without_data(arrival: Arrival, current: Json) -> Outcome:
         return outcome
     Metadata(arrival.api, image, arrival.dropped).apply(current)
     return arrival.outcome(Action.NO_DATA, Agreement())
+
+
+def _action(error: GlanceArchiveError) -> Action:
+    """What has become of an image whose source failed so."""
+    if isinstance(error, HeldError):
+        return Action.HELD
+    return Action.REFUSED if isinstance(error, NoDataError) else Action.FAILED
 
 
 def _unauthorized(error: GlanceArchiveError) -> bool:

@@ -22,6 +22,7 @@ from glancearchive.image import Action
 _GONE = 410
 _UNSUPPORTED_MEDIA = 415
 _PASSING = ("saving", "uploading", "importing")
+_SPOILT = "an earlier upload was refused and left it unusable (queued with a checksum)"
 # An upload may be taken for one that died when it has gone on for longer than both.
 _SLOWEST = 1 << 20  # bytes a second
 _LEAST_AGE = 3600  # seconds
@@ -33,21 +34,38 @@ def settled(arrival: Arrival, current: Json, *, begun: bool) -> Json:
     `begun` as for `Arrival.look`.
     """
     for _ in arrival.api.patience.ticks():
-        if current["status"] not in _PASSING:
+        if not passes(current):
             break
         current = arrival.look(begun=begun)
+    if _is_spoilt(current):
+        raise _given_up(arrival, _SPOILT, elsewhere=True)
+    if verdict := obstacle(arrival, current):
+        raise verdict
+    return current
+
+
+def passes(current: Json) -> bool:
+    """Whether the image is in a state that ends by itself, unless a server died in it."""
+    return current["status"] in _PASSING
+
+
+def obstacle(arrival: Arrival, current: Json) -> Verdict | None:
+    """Why an image of ours can neither be uploaded nor is there, as it is now; it is only looked at."""
     status = current["status"]
-    if status in _PASSING:
-        raise _stuck(arrival, status)
-    if status == "queued" and (current.get("checksum") or current.get("size") is not None):
-        reason = f"an earlier upload was refused and left it unusable ({status} with a checksum)"
-        raise _given_up(arrival, reason, elsewhere=True)
+    if passes(current):
+        return _stuck(arrival, status)
+    if _is_spoilt(current):
+        return Verdict(Action.FAILED, f"{_SPOILT}; a load deletes it, and {BURNT}", elsewhere=True)
     if status == "killed":
         reason = f"the target's image is {status}; only deleting it helps, after which {BURNT}"
-        raise Verdict(Action.CONFLICT, reason, elsewhere=True, wreck=True)
+        return Verdict(Action.CONFLICT, reason, elsewhere=True, wreck=True)
     if status not in ("queued", "active", "deactivated"):
-        raise Verdict(Action.CONFLICT, f"the target's image is {status}", elsewhere=True)
-    return current
+        return Verdict(Action.CONFLICT, f"the target's image is {status}", elsewhere=True)
+    return None
+
+
+def _is_spoilt(current: Json) -> bool:
+    return current["status"] == "queued" and (bool(current.get("checksum")) or current.get("size") is not None)
 
 
 def _stuck(arrival: Arrival, status: str) -> Verdict:

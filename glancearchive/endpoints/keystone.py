@@ -14,6 +14,7 @@ from urllib.parse import quote
 import requests
 
 from glancearchive.endpoints.cloud import Cloud
+from glancearchive.endpoints.retry import Patience
 from glancearchive.errors import AccessError, NotFoundError, NotGlanceError, UsageError
 
 log = logging.getLogger("glancearchive")
@@ -22,12 +23,16 @@ _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I
 
 
 class Projects:
-    """The projects by id or by name. Without a Keystone nothing is known of any."""
+    """The projects by id or by name. Without a Keystone nothing is known of any.
 
-    def __init__(self, cloud: Cloud) -> None:
+    A Keystone that is in trouble is asked again with `patience`.
+    """
+
+    def __init__(self, cloud: Cloud, patience: Patience | None = None) -> None:
         self._cloud = cloud
+        self._patience = patience or Patience()
         self._exists: dict[str, bool | None] = {}
-        self.known = cloud.login() is not None
+        self.known = self._patience.run(cloud.login) is not None
 
     def exists(self, project: str) -> bool | None:
         """Whether there is a project of this id; None when that is not for us to know."""
@@ -58,7 +63,7 @@ class Projects:
     def _ask(self, project: str) -> bool | None:
         doing = f"looking up project {project}"
         try:
-            self._cloud.identity(doing, f"/projects/{quote(project, safe='')}")
+            self._get(doing, f"/projects/{quote(project, safe='')}")
         except NotFoundError:
             return False
         except AccessError as error:
@@ -70,12 +75,15 @@ class Projects:
     def _named(self, name: str) -> list[str]:
         doing = f"looking for the project named {name!r}"
         try:
-            found = _projects(self._cloud.identity(doing, "/projects", {"name": name}), doing)
+            found = _projects(self._get(doing, "/projects", {"name": name}), doing)
         except AccessError as error:
             if error.status == 401:
                 raise
-            found = _projects(self._cloud.identity(doing, "/auth/projects"), doing)
+            found = _projects(self._get(doing, "/auth/projects"), doing)
         return sorted(str(one["id"]) for one in found if one.get("name") == name)
+
+    def _get(self, doing: str, path: str, params: Mapping[str, str] | None = None) -> requests.Response:
+        return self._patience.run(lambda: self._cloud.identity(doing, path, params))
 
 
 def project_map(pairs: Mapping[str, str], here: Projects | None, there: Projects) -> dict[str, str]:

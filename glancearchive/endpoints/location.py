@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -61,9 +61,13 @@ class Location:
     kind: Kind
 
     @contextmanager
-    def open(self, **access: Any) -> Iterator[LocatedSource]:
+    def open(
+        self, others: Sequence[Path] = (), *, wanted: Mapping[str, str] | None = None, **access: Any
+    ) -> Iterator[LocatedSource]:
         """The images that are there, as long as the context lasts.
 
+        A server may leave out images whose fields have other values than those `wanted`.
+        `others` are further volumes of an archive, and what it is read with.
         `access` are the further arguments of :func:`glancearchive.endpoints.cloud.connect`, for a server. Raises what
         that does, and what opening an archive raises.
         """
@@ -73,9 +77,9 @@ class Location:
             from glancearchive.endpoints.glance_api import GlanceApi
             from glancearchive.endpoints.glance_source import GlanceSource
 
-            yield GlanceSource(GlanceApi(connect(self.names[0], **access)))
+            yield GlanceSource(GlanceApi(connect(self.names[0], **access)), wanted)
         elif self.kind is Kind.ARCHIVE:
-            with Archive(find_volumes(self.names[0])) as archive:
+            with Archive(find_volumes(self.names[0], *others)) as archive:
                 yield ArchiveSource(archive)
         elif self.kind is Kind.REPLICATOR:
             yield DirectorySource(Path(self.names[0]))
@@ -104,6 +108,14 @@ def require_server(name: str) -> None:
     """Raises UsageError when `name` is a path, and a server is needed."""
     if _path(name) is not None:
         raise UsageError(f"{name}: is {_kind(name).value}, and a server is needed here")
+
+
+def require_order(server: str, archive: Path, order: str) -> None:
+    """Raises UsageError when `server` is a path and `archive` is none: `order` says how the command takes the two."""
+    if _path(server) is not None and not os.path.lexists(archive):
+        raise UsageError(
+            f"{server} is no server, and there is no file {archive}: are they the wrong way round? The order is {order}"
+        )
 
 
 def _kind(name: str) -> Kind:

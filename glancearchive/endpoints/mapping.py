@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from glancearchive.endpoints.policy import MARK, SOURCE_ID, VISIBILITIES, Treatment, rule_for
+from glancearchive.endpoints.policy import FORMATS, MARK, SOURCE_ID, VISIBILITIES, Treatment, rule_for
 from glancearchive.errors import UsageError
 from glancearchive.image import Buffer, Image, Source
-
-_FORMATS = ("disk_format", "container_format")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def read_changes(settings: Iterable[str], unset: Iterable[str]) -> Changes:
         if key in fields:
             raise UsageError(f"--unset {key}: is set as well")
         rule = rule_for(key)
-        if key in _FORMATS:
+        if key in FORMATS:
             raise UsageError(f"--unset {key}: {rule.why}")
         if rule.custom or key == "owner":  # without an owner named it belongs to the project that loads it
             removed.add(key)

@@ -8,7 +8,7 @@ the Glance are known to be right.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,6 +20,11 @@ MARK = "glancearchive_transfer"
 
 SOURCE_ID = "glancearchive_source_id"
 """The property of an image that got another id: the one it had where it came from. It stays."""
+
+CONVERTED = "glancearchive_converted"
+"""The property of an image whose data the target has converted: hashes of what was sent and of what it became."""
+
+FORMATS = ("disk_format", "container_format")
 
 VISIBILITIES = ("public", "community", "shared", "private")
 """Who an image is for, the widest first."""
@@ -78,6 +83,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("locations", Treatment.NEVER, "points into the source's store, and may hold credentials"),
     Rule("os_glance_*", Treatment.NEVER, "Glance's own namespace, which it refuses from clients"),
     Rule(MARK, Treatment.NEVER, "our own mark"),
+    Rule(CONVERTED, Treatment.NEVER, "what a Glance has made of the data: a later load into it finds the image by it"),
     Rule(SOURCE_ID, Treatment.CREATE, "the id that it had, where it got another: a later load finds it", custom=True),
     Rule(
         "cinder_encryption_key_deletion_policy",
@@ -105,7 +111,12 @@ def mark_for(image: Image, *, with_data: bool = True) -> str:
     """
     if not with_data:
         return f"{image.id} no-data"
-    return f"{image.id} {image.digests[0] if image.digests else f'size:{image.size}'}"
+    return f"{image.id} {_data(image)}"
+
+
+def _data(image: Image) -> str:
+    """What the data of an image are recognised by."""
+    return str(image.digests[0]) if image.digests else f"size:{image.size}"
 
 
 def is_empty(image: Image) -> bool:
@@ -119,6 +130,24 @@ def is_ours(current: Mapping[str, Any], image: Image) -> bool:
     if mark == mark_for(image, with_data=False):
         return bool(current["status"] == "queued")  # else somebody filled the place that we kept
     return bool(mark == mark_for(image))
+
+
+def conversion_of(current: Mapping[str, Any], image: Image) -> str:
+    """The value of `CONVERTED` on the target's `current` image, where it was made of the data of `image`.
+
+    What it became is in it because Nova copies properties to snapshots, which have other data.
+    """
+    return f"{_data(image)} {_data(Image(current))}"
+
+
+def is_converted(current: Mapping[str, Any], image: Image) -> bool:
+    """Whether the target has made its `current` image of the data of `image`, by converting them."""
+    return CONVERTED in current and current[CONVERTED] == conversion_of(current, image)
+
+
+def as_converted(image: Image, current: Mapping[str, Any]) -> Image:
+    """`image` in the formats of `current`, to which the target has converted it."""
+    return replace(image, metadata={**image.metadata, **{field: current.get(field) for field in FORMATS}})
 
 
 def creation_body(image: Image, mark: str, *, bare: bool = False) -> dict[str, Any]:

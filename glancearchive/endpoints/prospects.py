@@ -18,7 +18,6 @@ from glancearchive.errors import AccessError, NotFoundError, RefusedError, Unava
 from glancearchive.image import Image
 
 _MIB = 1 << 20
-_FORMATS = ("disk_format", "container_format")
 _STRANGE = "there is no such project at the target"
 
 
@@ -44,8 +43,8 @@ class Prospects:
 
     def __init__(self, api: GlanceApi) -> None:
         self._api = api
-        self.login = api.cloud.login()
-        self._projects = Projects(api.cloud)
+        self.login = api.patience.run(api.cloud.login)
+        self._projects = Projects(api.cloud, api.patience)
         self.untold: list[str] = []
         schema = self._told("/v2/schemas/image").get("properties")
         self._schema: Mapping[str, Any] = schema if isinstance(schema, dict) else {}
@@ -78,7 +77,7 @@ class Prospects:
         if self.login is not None and not self.login.roles & {"admin", "member"}:
             roles = ", ".join(sorted(self.login.roles)) or "none"
             return f"creating an image takes the role member, and the roles there are: {roles}"
-        for field in _FORMATS:
+        for field in policy.FORMATS:
             allowed = self._allowed(field)
             value = image.metadata.get(field)
             if allowed and value is not None and value not in allowed:
@@ -90,7 +89,7 @@ class Prospects:
     def dropped(self, image: Image) -> list[str]:
         """One line for each field that the Glance would refuse, or that names a project unknown there."""
         wanted = policy.wanted(image)
-        lines = {field: self._refused(field, value) for field, value in wanted.items() if field not in _FORMATS}
+        lines = {field: self._refused(field, value) for field, value in wanted.items() if field not in policy.FORMATS}
         for project, status in (
             policy.memberships(image.members).items() if wanted.get("visibility") == "shared" else ()
         ):

@@ -55,6 +55,11 @@ class Patience:
                 failures += 1
                 self.pause(failures, error)
 
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that `ticks` take at most."""
+        return self.polls * self.interval
+
     def ticks(self) -> Iterator[int]:
         """Count polls of a state that should change by itself, `interval` apart, `polls` of them."""
         for tick in range(self.polls):

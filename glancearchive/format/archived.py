@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from glancearchive.errors import ImageError
 from glancearchive.format.catalog import Catalog, Entry, check_extents
 from glancearchive.format.content import Content, FrameCache, ImageFile
-from glancearchive.format.imageparts import ImageEnd
+from glancearchive.format.frameindex import Frame, not_at_hand
+from glancearchive.format.imageparts import ZEROS, ImageEnd
 from glancearchive.format.schema import ArchiveHeader
 
 _NO_END = ImageEnd("")
@@ -21,6 +22,10 @@ class OpenArchive(Protocol):
     header: ArchiveHeader
     catalog: Catalog
     cache: FrameCache
+
+    @property
+    def missing_volumes(self) -> dict[int, str]:
+        """The names of volumes that are not at hand, by number."""
 
     def load_extents(self) -> None:
         """Read the extents of all images, if that was put off."""
@@ -46,7 +51,7 @@ class ArchivedImage:
 
     @property
     def id(self) -> str:
-        return self.entry.begin.id if self.entry.begin is not None else ""
+        return self.entry.id
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -71,6 +76,8 @@ class ArchivedImage:
     @property
     def reason(self) -> str:
         """Why there is no data ("" when the status is ``complete``)."""
+        if self.entry.end is None and (lacking := not_at_hand(self._archive.missing_volumes)):
+            return f"how it goes on is {lacking}"
         return self._end.reason
 
     @property
@@ -112,7 +119,9 @@ class ArchivedImage:
         """What the volumes at hand do not say of the image, or say wrongly; nothing but extents is read to find out."""
         self._archive.load_extents()
         if self.entry.begin is None:
-            return ["no record at hand says what it is"]
+            return [f"what it is, is said {self._archive.catalog.frames.elsewhere}"]
+        if self.entry.end is None and self.reason:
+            return [self.reason]
         return check_extents(self.entry, self._archive.catalog.frames, self.block_size)
 
     def content(self) -> Content:
@@ -124,6 +133,17 @@ class ArchivedImage:
             raise ImageError(f"image {self.id} is not all here: {faults[0]}")
         extents, _ = self.entry.extents()
         return Content(self.size, extents, self._archive.catalog.frames, self._archive.cache, self.block_size)
+
+    def frames(self) -> Iterator[tuple[Frame, int, int]]:
+        """The frames at hand with data of it, each with the first of these blocks and how many; some more than once."""
+        self._archive.load_extents()
+        extents, _ = self.entry.extents()
+        for start, count in extents[extents[:, 0] != ZEROS].tolist():
+            at, end = start, start + count
+            while at < end and (frame := self._archive.catalog.frames.find(at)) is not None:
+                until = min(frame.first_block + frame.blocks, end)
+                yield frame, at, until - at
+                at = until
 
     def open(self) -> io.BufferedReader:
         """The image as a seekable binary file, checked as it is read. Raises as `content`."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from glancearchive.format.blockindex import ABSENT, BlockIndex
 from glancearchive.format.growing import GrowingArray
 from glancearchive.format.hashing import Digests
-from glancearchive.format.packer import FramePacker
+from glancearchive.format.packer import FramePacker, PackedFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,12 @@ class BlockStore:
         self._checked = GrowingArray(np.bool_, index.room)  # for each of them
         self._checked.reserve(self._earlier)
 
-    def digests(self, begin: int, end: int) -> Digests:
-        """Digests of the blocks numbered `begin` to `end`, exclusive."""
-        return self._index.digests(begin, end)
+    def find(self, digests: Digests, expected: int = ABSENT) -> npt.NDArray[np.int64]:
+        """The numbers of the blocks with these digests that can be used, ABSENT where there is none.
 
-    def store(self, stretches: Sequence[Stretch], image: int, expected: int) -> npt.NDArray[np.int64]:
-        """The numbers of the non-zero blocks of all `stretches`, in order.
-
-        What is new is stored, for image number `image`. `expected` is the number of the first of them when they
-        go on as another image does; a wrong guess costs nothing.
+        `expected` is the number of the first of them when they go on as another image does; a wrong guess costs
+        nothing.
         """
-        digests = np.concatenate([stretch.digests for stretch in stretches])
         numbers = self._index.find(digests, expected)
         while len(unchecked := self._not_checked(numbers)):
             begin, end, whole = self._check(unchecked[0])
@@ -66,6 +61,21 @@ class BlockStore:
             if not whole:
                 self._index.forget(begin, end)
                 numbers = self._index.find(digests)
+        return numbers
+
+    def copy_frame(self, frame: PackedFrame, digests: Digests) -> int:
+        """Store a frame as it is, whose blocks have these `digests`; the number of the first of them."""
+        first = self._index.extend(digests)
+        self._packer.add_frame(frame)
+        return first
+
+    def store(self, stretches: Sequence[Stretch], image: int, expected: int) -> npt.NDArray[np.int64]:
+        """The numbers of the non-zero blocks of all `stretches`, in order.
+
+        What is new is stored, for image number `image`. `expected` is as in `find`.
+        """
+        digests = np.concatenate([stretch.digests for stretch in stretches])
+        numbers = self.find(digests, expected)
         absent = np.flatnonzero(numbers == ABSENT)
         if len(absent):
             joined = digests[absent].tobytes()

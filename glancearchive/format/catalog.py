@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from glancearchive.format.extents import ExtentMap
+from glancearchive.format.encoding import pack
+from glancearchive.format.extents import NO_PART, ExtentMap, ExtentStore
 from glancearchive.format.frameindex import FrameIndex
-from glancearchive.format.imageparts import COMPLETE, NO_DATA, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
+from glancearchive.format.imageparts import (
+    COMPLETE,
+    NO_DATA,
+    ZEROS,
+    Extents,
+    ImageBegin,
+    ImageEnd,
+    ImagePart,
+    unpack_end,
+)
+from glancearchive.format.packedmaps import PackedMaps
 
-UNFINISHED = "unfinished"
+UNFINISHED, PATCH = "unfinished", "patch"
 
 
 @dataclass(slots=True)
@@ -22,8 +33,15 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """``complete``, ``no-data``, ``failed`` or ``unfinished``."""
-        return UNFINISHED if self.end is None else self.end.status
+        """``complete``, ``no-data``, ``failed``, ``unfinished``, or ``patch`` for a part that a repair archive has."""
+        if self.end is None:
+            return UNFINISHED
+        return self.end.status if self.end.patch is None else PATCH
+
+    @property
+    def id(self) -> str:
+        """The image's id, "" where no record at hand says it."""
+        return self.begin.id if self.begin is not None else ""
 
     def add(self, part: ImagePart) -> None:
         """Learn `part`. Raises ValueError when it contradicts what is known."""
@@ -36,11 +54,73 @@ class Entry:
                 raise ValueError(f"two records disagree about the end of image {self.number}")
             self.end = part.end
         if part.extents is not None:
-            self.extent_map.add(part.position, part.extents)
+            self._add_extents(part.position, part.extents)
+
+    def _add_extents(self, position: int, extents: Extents) -> None:
+        self.extent_map.add(position, extents)
 
     def extents(self) -> tuple[Extents, list[tuple[int, int]]]:
         """The extents in order, and the gaps ``(position, blocks)`` between them that no record describes."""
         return self.extent_map.extents()
+
+
+class _Store:
+    """What the entries of a catalog say."""
+
+    def __init__(self) -> None:
+        self.maps = PackedMaps()
+        self.extents = ExtentStore()
+
+
+class _StoredEntry(Entry):
+    """An entry of a catalog. There may be very many: what is not asked for is kept encoded, in `store`."""
+
+    __slots__ = ("_begin", "_end", "_id", "_part", "_status", "_store")
+
+    def __init__(self, number: int, store: _Store) -> None:
+        self.number = number
+        self._store = store
+        self._id, self._status = "", UNFINISHED
+        self._begin = self._end = -1  # as numbers of `store.maps`; none yet
+        self._part = NO_PART  # the last one of the extents
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def status(self) -> str:
+        return self._status
+
+    @property
+    def begin(self) -> ImageBegin | None:
+        return ImageBegin(self._id, self._store.maps[self._begin]) if self._begin >= 0 else None
+
+    @begin.setter
+    def begin(self, begin: ImageBegin | None) -> None:
+        assert begin is not None  # nothing is forgotten
+        self._id, self._begin = begin.id, self._store.maps.add(begin.packed)
+
+    @property
+    def end(self) -> ImageEnd | None:
+        return unpack_end(self._store.maps[self._end]) if self._end >= 0 else None
+
+    @end.setter
+    def end(self, end: ImageEnd | None) -> None:
+        assert end is not None
+        self._end = self._store.maps.add(pack(end.to_map()))
+        self._status = end.status if end.patch is None else PATCH
+
+    @property
+    def extent_map(self) -> ExtentMap:
+        return self._store.extents[self._part]
+
+    @extent_map.setter
+    def extent_map(self, extent_map: ExtentMap) -> None:
+        self._part = self._store.extents.add_map(extent_map)
+
+    def _add_extents(self, position: int, extents: Extents) -> None:
+        self._part = self._store.extents.add(self._part, position, extents)
 
 
 @dataclass(slots=True)
@@ -49,12 +129,13 @@ class Catalog:
 
     frames: FrameIndex
     entries: dict[int, Entry] = field(default_factory=dict)
+    _store: _Store = field(default_factory=_Store)
 
     def add_part(self, part: ImagePart) -> None:
         """Learn an image part. Raises ValueError when it contradicts what is known."""
         entry = self.entries.get(part.number)
         if entry is None:
-            entry = self.entries[part.number] = Entry(part.number)
+            entry = self.entries[part.number] = _StoredEntry(part.number, self._store)
         entry.add(part)
 
     def current(self) -> list[Entry]:
@@ -65,7 +146,7 @@ class Catalog:
         latest: dict[str | int, Entry] = {}
         for number in sorted(self.entries):
             entry = self.entries[number]
-            key = entry.begin.id if entry.begin is not None else number
+            key = entry.id or number
             if entry.status == COMPLETE or key not in latest or latest[key].status != COMPLETE:
                 latest[key] = entry
         return sorted(latest.values(), key=lambda entry: entry.number)
@@ -79,14 +160,16 @@ def check_extents(entry: Entry, frames: FrameIndex, block_size: int) -> list[str
     if end is None or end.status != COMPLETE or end.size is None:
         return []
     extents, gaps = entry.extents()
-    faults = [f"blocks {at}-{at + count - 1} of the image are described nowhere" for at, count in gaps]
+    faults = [f"blocks {at}-{at + count - 1} of the image are described {frames.elsewhere}" for at, count in gaps]
+    if end.patch is not None:
+        faults.append("it is a part of an image, good for repairing the archive that has the rest")
     described = int(extents[:, 1].sum()) + sum(count for _, count in gaps)
     needed = -(-end.size // block_size)
     if described != needed:
         faults.append(f"its extents cover {described} blocks, its size needs {needed}")
     for start, count in extents[extents[:, 0] != ZEROS].tolist():
         faults += [
-            f"block numbers {at}-{at + blocks - 1} are in no frame at hand"
+            f"block numbers {at}-{at + blocks - 1} are {frames.whereabouts(at, blocks)}"
             for at, blocks in frames.missing(start, count)
         ]
     return faults

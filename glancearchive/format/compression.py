@@ -61,7 +61,8 @@ def compress(raw: bytes | bytearray | memoryview, level: Level) -> bytes:
                 level=level.zstd, write_checksum=True, write_content_size=True, write_dict_id=False
             )
         compressors[level.name] = compressor
-    return compressor.compress(raw)
+    # A copy, for the compressor's own bytes object keeps the memory that the worst case would have needed.
+    return bytes(memoryview(compressor.compress(raw)))
 
 
 def decompress(stored: bytes | memoryview, raw_size: int) -> bytes:

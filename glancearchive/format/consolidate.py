@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from glancearchive.format.extents import join_extents
-from glancearchive.format.header import RecordType
-from glancearchive.format.imageparts import Extents, ImageBegin, ImagePart
-from glancearchive.format.schema import CatalogPart, Checkpoint, FrameRun
-from glancearchive.format.structured import Encoded, encode
+from glancearchive.format.header import HEADER_SIZE, RecordType
+from glancearchive.format.imageparts import PART_BOUND, Extents, ImageBegin, ImagePart
+from glancearchive.format.schema import FRAME_ROW, CatalogPart, Checkpoint, FrameRun
+from glancearchive.format.structured import Encoded, encode, record_bound
 
 _RECORD = 3 << 18  # about how many bytes a catalog record holds; up to 1 MiB no reader has to count the values in it
-_END = 500  # about how many of them the end of an image takes,
-_PART = 50  # and an image part besides its extents
 _FRAMES = 1 << 16  # frames in one record
 
 
@@ -33,7 +31,8 @@ class _Kind:
     """Catalogs of one kind: those that are complete, as they will be stored, and the parts of the next one."""
 
     complete: list[Encoded] = field(default_factory=list)
-    held: int = 0  # about how many bytes the next one has
+    held: int = 0  # bytes that the next one has at most; of frames: how many
+    stored: int = 0  # bytes of the records that are complete
 
 
 class Consolidator:
@@ -44,6 +43,7 @@ class Consolidator:
         self._frames, self._images, self._extents = _Kind(), _Kind(), _Kind()
         self._runs: list[FrameRun] = []  # frames of the next catalog
         self._begun: dict[int, ImageBegin] = {}  # images that have not ended
+        self._begun_size = 0  # bytes that they take at most
         self._parts: dict[int, ImagePart] = {}  # of the next catalog, by number
         self._stretches: dict[int, _Stretch] = {}
 
@@ -58,13 +58,27 @@ class Consolidator:
         for part in checkpoint.images:
             if part.begin is not None:
                 self._begun[part.number] = part.begin
+                self._begun_size += PART_BOUND + len(part.begin.packed)
             if part.extents is not None and len(part.extents):
                 self._learn_extents(part.number, part.position, part.extents)
             if part.end is not None:
-                self._learn_image(ImagePart(part.number, self._begun.pop(part.number, None), end=part.end))
+                begin = self._begun.pop(part.number, None)
+                self._begun_size -= 0 if begin is None else PART_BOUND + len(begin.packed)
+                self._learn_image(ImagePart(part.number, begin, end=part.end))
+
+    def bound(self, frames: int) -> tuple[int, int]:
+        """Bytes that the catalogs take at most, if `frames` more are learned, and how many records they are at most."""
+        kinds = (self._frames, self._images, self._extents)
+        size, records = sum(kind.stored for kind in kinds), sum(len(kind.complete) for kind in kinds)
+        rows = (self._frames.held + frames) * FRAME_ROW.itemsize
+        for raw in (rows, self._images.held + self._begun_size, self._extents.held):
+            if raw:
+                parts = 1 + 2 * raw // _RECORD  # any two that follow one another have more than _RECORD together
+                size, records = size + record_bound(raw) + (parts - 1) * record_bound(0), records + parts
+        return size, records
 
     def _learn_image(self, part: ImagePart) -> None:
-        size = _END + (len(part.begin.packed) if part.begin else 0) + (len(part.end.reason) if part.end else 0)
+        size = part.bound
         if self._images.held + size > _RECORD:
             self._close_images()
         self._parts[part.number] = part
@@ -72,7 +86,7 @@ class Consolidator:
 
     def _learn_extents(self, number: int, position: int, rows: Extents) -> None:
         known = self._stretches.get(number)
-        size = _PART + rows.nbytes
+        size = PART_BOUND + rows.nbytes
         if self._extents.held + size > _RECORD or (known is not None and known.end != position):
             self._close_extents()
             known = None
@@ -86,6 +100,7 @@ class Consolidator:
         """The catalogs of all that was learned, each with its kind. Nothing can be learned afterwards."""
         for number in sorted(self._begun):
             self._learn_image(ImagePart(number, self._begun[number]))
+        self._begun_size = 0
         self._close_frames()
         self._close_images()
         self._close_extents()
@@ -116,5 +131,7 @@ class Consolidator:
             self._stretches = {}
 
     def _close(self, kind: _Kind, content: CatalogPart) -> None:
-        kind.complete.append(encode(RecordType.CATALOG, content.to_map(), self._block_size))
+        encoded = encode(RecordType.CATALOG, content.to_map(), self._block_size)
+        kind.complete.append(encoded)
+        kind.stored += HEADER_SIZE + len(encoded.stored)
         kind.held = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from glancearchive.errors import ImageError
-from glancearchive.format.frameindex import Frame, FrameIndex
+from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
 from glancearchive.format.imageparts import ZEROS, Extents
 
 CHUNK = 1 << 20
@@ -33,7 +33,7 @@ class FrameCache:
         self._limit = limit
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        self._frames: OrderedDict[int, tuple[Future[bytes], int]] = OrderedDict()
+        self._frames: OrderedDict[FrameKey, tuple[Future[bytes], int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -41,12 +41,12 @@ class FrameCache:
     def get(self, frame: Frame) -> Future[bytes]:
         """The frame's raw payload, sooner or later. Raises ValueError after `close`."""
         with self._lock:
-            known = self._frames.get(frame.number)
+            known = self._frames.get(frame.key)
             if known is not None and not (known[0].done() and known[0].exception()):
-                self._frames.move_to_end(frame.number)
+                self._frames.move_to_end(frame.key)
                 return known[0]
             if known is not None:  # it failed; another attempt may not
-                self._size -= self._frames.pop(frame.number)[1]
+                self._size -= self._frames.pop(frame.key)[1]
             while self._frames and self._size + frame.raw_size > self._limit:
                 self._size -= self._frames.popitem(last=False)[1][1]
             if self._closed:
@@ -54,7 +54,7 @@ class FrameCache:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "frames")
             future = self._pool.submit(self._load, frame)
-            self._frames[frame.number] = future, frame.raw_size
+            self._frames[frame.key] = future, frame.raw_size
             self._size += frame.raw_size
             return future
 
@@ -115,13 +115,13 @@ class Content:
     def segments(self, begin: int = 0, end: int | None = None) -> Iterator[Segment]:
         """Bytes `begin` to `end` in order; zeros come in segments of up to 256 MiB."""
         waiting: deque[tuple[int, int, Future[bytes] | None, int]] = deque()
-        ahead: deque[int] = deque()  # the distinct frames among those waiting
+        ahead: deque[FrameKey] = deque()  # the distinct frames among those waiting
         for position, length, frame, offset in self._pieces(begin, self.size if end is None else end):
             if frame is None:
                 waiting.append((position, length, None, 0))
             else:
-                if not ahead or ahead[-1] != frame.number:
-                    ahead.append(frame.number)
+                if not ahead or ahead[-1] != frame.key:
+                    ahead.append(frame.key)
                 waiting.append((position, length, self._cache.get(frame), offset))
             while len(ahead) > _AHEAD or len(waiting) > 4 * CHUNK // self._block_size:
                 yield from self._release(waiting, ahead)
@@ -129,7 +129,9 @@ class Content:
             yield from self._release(waiting, ahead)
 
     @staticmethod
-    def _release(waiting: deque[tuple[int, int, Future[bytes] | None, int]], ahead: deque[int]) -> Iterator[Segment]:
+    def _release(
+        waiting: deque[tuple[int, int, Future[bytes] | None, int]], ahead: deque[FrameKey]
+    ) -> Iterator[Segment]:
         """The segments of the first frame (or zero run) that waits."""
         position, length, future, offset = waiting.popleft()
         if future is None:

@@ -72,3 +72,10 @@ def mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"expected a map, got {type(value).__name__}")
     return value
+
+
+def whole_number(value: Any) -> int:
+    """`value`, if it is an integer that may stand in an archive."""
+    if type(value) is not int or not 0 <= value <= MAX_UINT:
+        raise ValueError(f"expected an unsigned integer, got {value!r}")
+    return value

@@ -12,6 +12,7 @@ import numpy as np
 from glancearchive.errors import BlockError, FormatError, FrameError
 from glancearchive.format.compression import decompress
 from glancearchive.format.framedigests import FrameDigests
+from glancearchive.format.frameindex import FrameKey
 from glancearchive.format.hashing import Digests, block_digests
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.reader import Archive
@@ -27,7 +28,9 @@ class _Where(TypedDict):
 
 
 class FrameCheck:
-    """One pass over all volumes of `archive`; call `run` once, then look at `faults`, `bad` and `digests`.
+    """One pass over all volumes of `archive`, and of what it is read with; call `run` once.
+
+    Then look at `faults`, `bad` and `digests`.
 
     Without `blocks` the stored bytes are compared with their digests and not decompressed.
     `progress` is told of stored bytes as they are checked.
@@ -35,8 +38,8 @@ class FrameCheck:
 
     def __init__(self, archive: Archive, blocks: bool, progress: Callable[[int], None], threads: int) -> None:
         self.faults: list[FormatError] = []
-        self.bad: dict[int, FormatError] = {}  # frame number to what is wrong with it
-        self.digests = FrameDigests()  # computed from the blocks, by frame number
+        self.bad: dict[FrameKey, FormatError] = {}  # what is wrong with frames
+        self.digests = FrameDigests(archive.volumes[min(archive.volumes)].path.parent)  # computed from the blocks
         self.checked = 0  # stored bytes
         self._archive = archive
         self._block_size = archive.header.block_size
@@ -45,26 +48,31 @@ class FrameCheck:
         self._pool = ThreadPoolExecutor(threads, "verify")
         self._most_waiting = 4 * threads
         self._waiting: deque[tuple[RecordHeader, Future[Digests | None]]] = deque()
-        self._met: set[int] = set()  # numbers of frames that were checked
+        self._met: set[FrameKey] = set()  # frames that were checked
         self._zero = block_digests(archive.header.hash_key, memoryview(bytes(self._block_size)), self._block_size)
 
     def run(self) -> None:
         """Check everything; collects faults and raises none, but for an archive that must be refused."""
-        archive, position = self._archive, Position()
         with self._pool:
-            for number in range(1, max(archive.volumes) + 1):
-                if number in archive.volumes:
-                    self._check_volume(number, archive.volumes[number], position)
-                else:
-                    position.forget()
-            # Frames that the index knows but the scan did not meet: their record header is damaged or gone.
-            for frame in archive.catalog.frames:
-                if frame.number not in self._met:
-                    self._submit(archive.volumes[frame.volume], frame.header(archive.archive_id))
-            self._drain(0)
+            for archive in self._archive.chain:
+                self._check_archive(archive)
 
-    def _check_volume(self, number: int, volume: Volume, position: Position) -> None:
-        scan = VolumeScan(volume, self._archive.archive_id, number, self._archive.header, position)
+    def _check_archive(self, archive: Archive) -> None:
+        position = Position()
+        for number in range(1, max(archive.volumes) + 1):
+            if number in archive.volumes:
+                self._check_volume(archive, number, position)
+            else:
+                position.forget()
+        # Frames that the index knows but the scan did not meet: their record header is damaged or gone.
+        for frame in archive.catalog.frames:
+            if frame.key not in self._met:
+                self._submit(archive.volumes[frame.volume], frame.header())
+        self._drain(0)
+
+    def _check_volume(self, archive: Archive, number: int, position: Position) -> None:
+        volume = archive.volumes[number]
+        scan = VolumeScan(volume, archive.archive_id, number, archive.header, position)
         for step in scan:
             self.faults += step.faults
             header = step.header
@@ -77,13 +85,13 @@ class FrameCheck:
             if isinstance(step.content, Checkpoint):
                 self._drain(0)
                 if self._blocks:
-                    self._compare(volume, step.content)
+                    self._compare(archive, volume, step.content)
             self._count(header)
         if not scan.ended:
             position.forget()
 
     def _submit(self, volume: Volume, header: RecordHeader) -> None:
-        self._met.add(header.number)
+        self._met.add(_key(header))
         self._waiting.append((header, self._pool.submit(self._check_frame, volume, header)))
         self._drain(self._most_waiting)
 
@@ -107,28 +115,29 @@ class FrameCheck:
             try:
                 digests = future.result()
             except FormatError as error:
-                self._add(header.number, error)
+                self._add(_key(header), error)
             else:
                 if digests is not None:
-                    self.digests[header.number] = digests
+                    self.digests[_key(header)] = digests
             self._count(header)
 
     def _count(self, header: RecordHeader) -> None:
         self.checked += header.end - header.offset
         self._progress(header.end - header.offset)
 
-    def _add(self, frame: int, fault: FormatError) -> None:
+    def _add(self, frame: FrameKey, fault: FormatError) -> None:
         self.faults.append(fault)
         self.bad.setdefault(frame, fault)
 
-    def _compare(self, volume: Volume, checkpoint: Checkpoint) -> None:
+    def _compare(self, archive: Archive, volume: Volume, checkpoint: Checkpoint) -> None:
         """Hold the blocks of the frames that `checkpoint` commits against the digests it lists."""
         run, listed = checkpoint.frames, checkpoint.frames.block_digests
         assert listed is not None
         at = 0
         for number, (offset, stored_size, raw_size, _) in enumerate(run.rows.tolist(), run.first_frame):
             count = raw_size // self._block_size
-            expected, found = listed[at : at + count], self.digests.get(number)
+            key = archive.archive_id, number
+            expected, found = listed[at : at + count], self.digests.get(key)
             first_block, at = run.first_block + at, at + count
             if found is None or len(found) != count:
                 continue  # reported when the frame was checked, or as a frame index that differs
@@ -141,4 +150,9 @@ class FrameCheck:
                     first = first_block + int(np.flatnonzero(wrong)[0])
                     message = f"frame {number}: {int(wrong.sum())} of {count} blocks, from block {first} on, {what}"
                     where = _Where(volume=volume.name, begin=begin, end=begin + stored_size)
-                    self._add(number, BlockError(message, **where))
+                    self._add(key, BlockError(message, **where))
+
+
+def _key(header: RecordHeader) -> FrameKey:
+    """`Frame.key` of the frame with this record header."""
+    return header.archive_id, header.number

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.header import RecordHeader, RecordType
-from glancearchive.format.schema import FrameRows, FrameRun
+from glancearchive.format.schema import FIRST_REPAIR, FrameRows, FrameRun
+
+FrameKey = tuple[bytes, int]
+"""The archive id and number of a frame."""
+
+
+def not_at_hand(volumes: Mapping[int, str]) -> str:
+    """That something is in these `volumes`, names by number; "" for none."""
+    names = " or ".join(f"volume {number} ({name})" for number, name in sorted(volumes.items()))
+    return f"in {names}, which is not at hand" if names else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame as the frame index knows it. `blocks` stored from block number `first_block` on."""
 
+    archive_id: bytes
     number: int
     volume: int
     offset: int
@@ -26,12 +36,17 @@ class Frame:
     first_block: int
     blocks: int
 
-    def header(self, archive_id: bytes) -> RecordHeader:
+    @property
+    def key(self) -> FrameKey:
+        """What tells it from all other frames, those of other archives too."""
+        return self.archive_id, self.number
+
+    def header(self) -> RecordHeader:
         """The record header that stands before this frame, rebuilt from the index."""
         return RecordHeader(
             RecordType.FRAME,
             self.volume,
-            archive_id,
+            self.archive_id,
             self.number,
             self.offset,
             self.stored_size,
@@ -62,11 +77,34 @@ class _Segment:
 
 
 class FrameIndex:
-    """Frames by number and by block number; there may be holes where volumes or records are missing."""
+    """Frames of an archive by number and by block number; there may be holes where volumes or records are missing.
 
-    def __init__(self, block_size: int) -> None:
+    Blocks that are its base's are looked up there, as far as the base is at hand; see `continue_from`.
+    """
+
+    def __init__(self, block_size: int, archive_id: bytes = b"") -> None:
         self._block_size = block_size
+        self._archive_id = archive_id
         self._segments: list[_Segment] = []  # by first_frame, and so by first_block; no overlaps
+        self._base: FrameIndex | None = None
+        self._lacking: Mapping[int, str] = {}
+        self._first_blocks: Mapping[int, int] = {}
+        self._base_blocks = 0  # blocks below this number are the base's
+        self._repairs: list[FrameIndex] = []
+
+    def continue_from(self, base: FrameIndex | None, blocks: int) -> None:
+        """The blocks numbered below `blocks` are those of `base`, None when that is not at hand."""
+        self._base, self._base_blocks = base, blocks
+
+    def repaired_by(self, repairs: Iterable[FrameIndex]) -> None:
+        """Blocks with the numbers of repair archives are looked up in those."""
+        self._repairs = sorted(repairs, key=lambda index: index._segments[0].first_block if index._segments else 0)
+
+    def _of(self, block: int) -> FrameIndex:
+        """The index that knows block number `block`, if any does."""
+        if block >= FIRST_REPAIR:
+            return next((index for index in self._repairs if index._segment_of(block) is not None), self)
+        return self
 
     def add(self, volume: int, run: FrameRun) -> None:
         """Learn `run`. What is known already is compared and left; raises ValueError when it differs."""
@@ -110,6 +148,11 @@ class FrameIndex:
 
     def find(self, block: int) -> Frame | None:
         """The frame that holds block number `block`, or None when no record at hand describes it."""
+        if block < self._base_blocks:
+            return self._base.find(block) if self._base is not None else None
+        index = self._of(block)
+        if index is not self:
+            return index.find(block)
         segment = self._segment_of(block)
         if segment is None:
             return None
@@ -118,6 +161,7 @@ class FrameIndex:
     def _frame(self, segment: _Segment, row: int) -> Frame:
         offset, stored_size, raw_size, payload_digest = segment.rows[row].item()
         return Frame(
+            archive_id=self._archive_id,
             number=segment.first_frame + row,
             volume=segment.volume,
             offset=offset,
@@ -131,8 +175,12 @@ class FrameIndex:
     def missing(self, start: int, count: int) -> Iterator[tuple[int, int]]:
         """The ranges ``(block, count)`` within a run of blocks that no frame at hand holds."""
         at, end = start, start + count
+        if at < self._base_blocks:
+            until = min(end, self._base_blocks)
+            yield from [(at, until - at)] if self._base is None else self._base.missing(at, until - at)
+            at = until
         while at < end:
-            segment = self._segment_of(at)
+            segment = self._of(at)._segment_of(at)
             if segment is not None:
                 at = int(segment.starts[-1])
                 continue
@@ -157,7 +205,40 @@ class FrameIndex:
             for some in stretches
         ]
 
+    def with_base(self) -> Iterator[Frame]:
+        """The frames of its base as far as they count here, its own, those that repair it: in order of their blocks."""
+        for frame in self._base.with_base() if self._base is not None else ():
+            if frame.first_block < self._base_blocks:
+                yield frame
+        yield from self
+        for index in self._repairs:
+            yield from index
+
+    def lacks(self, volumes: Mapping[int, str], first_blocks: Mapping[int, int]) -> None:
+        """Of the archive, `volumes` are not at hand: their names by number. `first_blocks` are what is known of all."""
+        self._lacking, self._first_blocks = volumes, first_blocks
+
+    def whereabouts(self, block: int, count: int) -> str:
+        """Where blocks are that `missing` gives."""
+        if block < self._base_blocks:
+            return "in its base, which is not at hand" if self._base is None else self._base.whereabouts(block, count)
+        found = [number for number in self._lacking if self._may_hold(number, block, block + count)]
+        return not_at_hand({number: self._lacking[number] for number in found}) or "in no frame at hand"
+
+    def _may_hold(self, volume: int, begin: int, end: int) -> bool:
+        """Whether some of the blocks from `begin` to `end`, exclusive, may lie in `volume`."""
+        known = self._first_blocks
+        first = max((known[number] for number in known if number <= volume), default=0)
+        after = min((known[number] for number in known if number > volume), default=end)
+        return begin < after and first < end
+
+    @property
+    def elsewhere(self) -> str:
+        """Where what no record at hand says may be said."""
+        return not_at_hand(self._lacking) or "nowhere"
+
     def __iter__(self) -> Iterator[Frame]:
+        """The archive's own frames, in order."""
         for segment in self._segments:
             for row in range(len(segment.rows)):
                 yield self._frame(segment, row)

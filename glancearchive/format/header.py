@@ -20,6 +20,7 @@ BEGINNING = struct.pack("<II8s", SKIPPABLE_MAGIC, SKIPPABLE_SIZE, SIGNATURE)  # 
 MAX_FRAME_SIZE = 64 << 20
 MAX_STRUCTURED_SIZE = 16 << 20
 MAX_VOLUMES = 65535
+ISOLATED = 128  # the record type that an isolated catalog begins with, an ancillary one (SPEC section 6.7)
 
 
 class RecordType(IntEnum):

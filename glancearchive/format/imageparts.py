@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,12 +20,20 @@ from glancearchive.format.fields import Fields, mapping, text
 ZEROS = 2**64 - 1  # as the start of an extent
 MAX_BLOCKS = 2**62
 MAX_IMAGES = 2**32
+EXTENT_SIZE = 16  # bytes of an extent in a record
+PART_BOUND = 80  # bytes at most of an image part in a record, but for its begin, its end and its extents
 MAX_BEGIN_VALUES = MAX_VALUES // 4  # several have to go into one record
 COMPLETE, NO_DATA, FAILED = "complete", "no-data", "failed"
 IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Extents = npt.NDArray[np.uint64]
 """Extent rows ``start, count``, shape (n, 2)."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""``(position, count)`` in blocks of an image, in order, neither overlapping nor touching."""
+
+MAX_RANGES = 1 << 16
+"""Ranges of one image, in a patch and in a need-list."""
 
 
 def _has_bin(value: dict[str, Any] | list[Any]) -> bool:
@@ -103,9 +112,18 @@ class ImageEnd:
     hashes: Mapping[str, str] = field(default_factory=dict)
     verified: str = ""
     stored: int = 0
+    patch: Ranges | None = None  # what a repair archive has of the image; its extents are zeros elsewhere
+
+    @property
+    def bound(self) -> int:
+        """Bytes at most in a record, whatever `stored` becomes."""
+        return len(pack(self.to_map())) + 8
 
     def to_map(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "patch"}
+        if self.patch is not None:
+            value["patch"] = b"".join(struct.pack("<QQ", *row) for row in self.patch)
+        return value
 
     @classmethod
     def from_map(cls, value: Any) -> ImageEnd:
@@ -118,11 +136,37 @@ class ImageEnd:
             hashes={text(name): text(value) for name, value in fields.get("hashes", dict).items()},
             verified=intern(fields.get("verified", str)),  # one of few words, of hundreds of thousands of images
             stored=fields.uint("stored"),
+            patch=_patch(fields) if "patch" in fields else None,
         )
         complete = end.status == COMPLETE
         if complete != (end.size is not None) or complete != (end.digest is not None):
             raise ValueError(f"end: size or digest do not fit the status {end.status}")
+        if end.patch is not None and not complete:
+            raise ValueError("end: a patch of an image without data")
         return end
+
+
+@lru_cache(maxsize=8)
+def unpack_end(packed: bytes) -> ImageEnd:
+    """The end in `packed`, which is what `pack` made of its map. A few are kept, as of `ImageBegin`."""
+    return ImageEnd.from_map(unpack_own(packed))
+
+
+def _patch(fields: Fields) -> Ranges:
+    rows = list(struct.iter_unpack("<QQ", fields.rows("patch", EXTENT_SIZE)))
+    return check_ranges([(int(position), int(count)) for position, count in rows])
+
+
+def check_ranges(rows: Sequence[tuple[int, int]]) -> Ranges:
+    """`rows`, if they are ranges as they may be recorded. Raises ValueError."""
+    at = -1
+    for position, count in rows:
+        if position <= at or not 1 <= count <= MAX_BLOCKS or position > MAX_BLOCKS:
+            raise ValueError("ranges that are not in order, touch one another, or are not allowed")
+        at = position + count
+    if not 1 <= len(rows) <= MAX_RANGES:
+        raise ValueError(f"{len(rows)} ranges of one image, allowed are 1 to {MAX_RANGES}")
+    return tuple(rows)
 
 
 @dataclass(slots=True)
@@ -134,6 +178,13 @@ class ImagePart:
     position: int = 0
     extents: Extents | None = None
     end: ImageEnd | None = None
+
+    @property
+    def bound(self) -> int:
+        """Bytes at most in a record."""
+        begin = len(self.begin.packed) if self.begin is not None else 0
+        extents = self.extents.nbytes if self.extents is not None else 0
+        return PART_BOUND + begin + extents + (self.end.bound if self.end is not None else 0)
 
     def to_map(self) -> dict[str, Any]:
         value: dict[str, Any] = {"number": self.number}

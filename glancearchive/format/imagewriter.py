@@ -13,10 +13,21 @@ import numpy.typing as npt
 from glancearchive.format.blockstore import Stretch
 from glancearchive.format.content import Content, Segment
 from glancearchive.format.hashing import ImageDigest, scan_blocks
-from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents, ImageBegin, ImageEnd, ImagePart
+from glancearchive.format.imageparts import (
+    COMPLETE,
+    EXTENT_SIZE,
+    FAILED,
+    PART_BOUND,
+    ZEROS,
+    Extents,
+    ImageBegin,
+    ImageEnd,
+    ImagePart,
+)
 from glancearchive.format.proof import digest_segment
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
+_LONGEST_REASON = 1000  # characters
 _BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
 
 
@@ -45,7 +56,7 @@ class ImageWriter:
         self.stored = 0  # bytes this image added to the archive, of frames that are written
         self.end: ImageEnd | None = None
         self.committed = 0  # blocks that checkpoints describe
-        self.begin_committed = False
+        self.said_in = 0  # the volume in which a checkpoint last said what the image is
         self.rows: list[list[int]] = []  # extents that no checkpoint has yet: [start, count]
         self._lock = lock
         self._key = key
@@ -68,7 +79,6 @@ class ImageWriter:
             progress(segment)
         self.size = committed.size
         self.committed = -(-committed.size // self._block_size)
-        self.begin_committed = True
 
     def repeat(self, extents: Extents, end: ImageEnd) -> None:
         """The image has the same bytes as one that is in the archive already, which ended as `end`."""
@@ -143,6 +153,14 @@ class ImageWriter:
         self._waiting.clear()
         self._waiting_size = 0
 
+    def describe(self, start: int, count: int) -> None:
+        """The image goes on with `count` blocks that are stored already, from number `start` on, or with zeros."""
+        with self._lock:
+            rows = len(self.rows)
+            self.append(start, count)
+            rows = len(self.rows) - rows
+        self._on_taken(rows)
+
     def append(self, start: int, count: int) -> None:
         """With the lock held, describe the next `count` blocks: zeros, or stored blocks from number `start` on."""
         if self.rows:
@@ -169,43 +187,97 @@ class ImageWriter:
         """All bytes were taken. `hashes` and `verified` as in SPEC section 6.3, ``end``."""
         if verified and verified not in hashes:
             raise ValueError(f"verified by {verified}, which is not among the hashes")
-        size = self.size
+        self._take_rest()
+        with self._lock:
+            self.flush()
+            self.end = ImageEnd(COMPLETE, "", self.size, self._digest.digest(self.size), dict(hashes), verified)
+        self._on_end(self)
+
+    def finish_patch(self, end: ImageEnd) -> None:
+        """All was taken of what is a part of an image: zeros stand for the rest, and the whole ends with `end`."""
+        assert end.patch is not None
+        assert self.size == end.size
+        self._take_rest()
+        with self._lock:
+            self.flush()
+            self.end = end
+        self._on_end(self)
+
+    def _take_rest(self) -> None:
         if self._rest:
             self._take(memoryview(bytes(self._rest.ljust(self._block_size, b"\0"))))
             self._rest.clear()
-        with self._lock:
-            self.flush()
-            self.end = ImageEnd(COMPLETE, "", size, self._digest.digest(size), dict(hashes), verified)
-        self._on_end(self)
 
     def give_up(self, reason: str, status: str = FAILED) -> None:
-        """The image is recorded as failed, or as having no data, with `reason`, which must say something."""
+        """The image is recorded as failed, or as having no data, with `reason`, which must say something.
+
+        Of a long one its beginning: it has to go into any volume.
+        """
         if not reason:
             raise ValueError("no reason was given")
         with self._lock:
             self._waiting.clear()
             self.rows.clear()
             # What has extents in a checkpoint cannot be said to have no data.
-            self.end = ImageEnd(FAILED if self.committed else status, reason)
+            self.end = ImageEnd(FAILED if self.committed else status, reason[:_LONGEST_REASON])
         self._rest.clear()
         self._on_end(self)
 
-    def take_part(self, limit: int) -> ImagePart | None:
-        """With the lock held, what a checkpoint has to say of this image, at most `limit` extents, or None."""
+    def unsaid(self, volume: int, written: int) -> int:
+        """With the lock held, about how many bytes a checkpoint in `volume` can say of this image; 0: nothing.
+
+        `written` is the number of the first block whose frame is not written yet: extents wait for theirs.
+        """
+        ready = bool(self.rows) and _ready(self.rows[0], written) > 0
+        if not ready and (self.rows or self.end is None) and self.said_in:
+            return 0
+        return self._bound(volume) + (self.end.bound if self.end else 0) + EXTENT_SIZE * len(self.rows)
+
+    def _bound(self, volume: int) -> int:
+        """Bytes of a part without extents and end; in a catalog it is two."""
+        return 2 * PART_BOUND + (len(self.begin.packed) if self.said_in != volume else 0)
+
+    def take_part(self, volume: int, written: int, limit: int, room: int) -> ImagePart | None:
+        """With the lock held, what a checkpoint in `volume` has to say of this image, or None.
+
+        That is at most `limit` extents, of blocks below `written`, and at most `room` bytes.
+        """
+        room -= self._bound(volume)
+        if room < 0 or not self.unsaid(volume, written):
+            return None
         part = ImagePart(self.number)
-        ready, self.rows = self.rows[:limit], self.rows[limit:]
-        if ready:
-            part.position, part.extents = self.committed, _rows(ready)
+        part.extents = self._take_extents(written, min(limit, room // EXTENT_SIZE))
+        if part.extents is not None:
+            part.position = self.committed
             self.committed += int(part.extents[:, 1].sum())
-        if not self.begin_committed:
-            part.begin, self.begin_committed = self.begin, True
-        if self.end is not None and not self.rows:
+            room -= part.extents.nbytes
+        if self.end is not None and not self.rows and self.end.bound <= room:
             # Only now is it known how much its last frames took.
             part.end = replace(self.end, stored=self.stored)
             if self.end.size is not None and self.committed != -(-self.end.size // self._block_size):
                 raise AssertionError(f"image {self.number}: {self.committed} blocks for {self.end.size} bytes")
-        return part if part.begin or part.end or part.extents is not None else None
+        if self.said_in and not part.end and part.extents is None:
+            return None
+        if self.said_in != volume:
+            part.begin, self.said_in = self.begin, volume
+        return part
+
+    def _take_extents(self, written: int, limit: int) -> Extents | None:
+        """The next extents, at most `limit`, of blocks below `written`; None when there are none."""
+        taken: list[list[int]] = []
+        rest: list[int] | None = None
+        for row in self.rows[:limit]:
+            count = _ready(row, written)
+            if count:
+                taken.append([row[0], count])
+            if count < row[1]:
+                rest = [row[0] + count, row[1] - count] if count else None
+                break
+        self.rows = ([rest] if rest else []) + self.rows[len(taken) :]
+        return np.array(taken, dtype=np.uint64).reshape(-1, 2) if taken else None
 
 
-def _rows(rows: list[list[int]]) -> Extents:
-    return np.array(rows, dtype=np.uint64).reshape(-1, 2)
+def _ready(row: list[int], written: int) -> int:
+    """How many blocks of the extent `row` are zeros, or lie below `written`."""
+    start, count = row
+    return count if start == ZEROS else max(0, min(count, written - start))

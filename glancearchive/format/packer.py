@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from glancearchive.format.compression import Level, compress
 from glancearchive.format.hashing import digest
-from glancearchive.format.header import RecordHeader, RecordType
-from glancearchive.format.recordfile import RecordFile
 
 
 @dataclass(slots=True)
@@ -20,35 +18,36 @@ class _OpenFrame:
     owners: dict[int, int] = field(default_factory=dict)  # image number to blocks it brought
 
 
-@dataclass(slots=True)
-class _Compressed:
+@dataclass(frozen=True, slots=True)
+class PackedFrame:
+    """A frame as it is stored. `owners`: for each image that brought blocks into it how many."""
+
     stored: bytes
+    raw_size: int
     payload_digest: bytes
+    owners: Mapping[int, int]
 
 
 class FramePacker:
-    """Takes blocks in order, writes frames in order. `taken` counts the archive's blocks. Not safe in several threads.
+    """Takes blocks in order, gives frames in order. `taken` counts the archive's blocks. Not safe in several threads.
 
-    `on_written` is told of each frame after it was written: its header, and for each
-    image that brought blocks into it how many.
+    `write` is given each frame when it is its turn.
     """
 
     def __init__(
         self,
-        file: RecordFile,
         level: Level,
         block_size: int,
         threads: int,
         taken: int,
-        on_written: Callable[[RecordHeader, dict[int, int]], None],
+        write: Callable[[PackedFrame], None],
     ) -> None:
-        self._file = file
         self._level = level
         self._block_size = block_size
-        self._on_written = on_written
+        self._write = write
         self.taken = taken  # blocks of the archive so far
         self._pool = ThreadPoolExecutor(threads, "compress")
-        self._waiting: deque[tuple[Future[_Compressed], _OpenFrame]] = deque()
+        self._waiting: deque[tuple[Future[PackedFrame], _OpenFrame]] = deque()
         self._most_waiting = threads + 1
         self._spare: list[memoryview] = []
         self._open: _OpenFrame | None = None
@@ -70,6 +69,12 @@ class FramePacker:
             if frame.used == len(frame.data):
                 self._close_frame()
 
+    def add_frame(self, frame: PackedFrame) -> None:
+        """Append a frame that is packed already. May wait for those before it to be written."""
+        self.drain()
+        self.taken += frame.raw_size // self._block_size
+        self._write(frame)
+
     def _close_frame(self) -> None:
         frame, self._open = self._open, None
         if frame is None or not frame.used:
@@ -78,17 +83,15 @@ class FramePacker:
         while len(self._waiting) > self._most_waiting:
             self._write_next()
 
-    def _compress(self, frame: _OpenFrame) -> _Compressed:
+    def _compress(self, frame: _OpenFrame) -> PackedFrame:
         stored = compress(frame.data[: frame.used], self._level)
-        return _Compressed(stored, digest(stored))
+        return PackedFrame(stored, frame.used, digest(stored), frame.owners)
 
     def _write_next(self) -> None:
         future, frame = self._waiting[0]  # it stays there when it cannot be written: later ones must not take its place
-        compressed = future.result()
-        header = self._file.write_payload(RecordType.FRAME, compressed.stored, frame.used, compressed.payload_digest)
+        self._write(future.result())
         self._waiting.popleft()
         self._spare.append(frame.data)
-        self._on_written(header, frame.owners)
 
     def drain(self) -> None:
         """Write all frames, also the one that is not full."""

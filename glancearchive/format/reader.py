@@ -8,32 +8,72 @@ import threading
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from glancearchive.errors import ArchiveError, ChainError, FormatError, ImageError, UnsupportedError, VolumeError
+from glancearchive.errors import (
+    ArchiveError,
+    ChainError,
+    FormatError,
+    ImageError,
+    MissingError,
+    StrangerError,
+    UnsupportedError,
+    VolumeError,
+)
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import Catalog
 from glancearchive.format.content import FrameCache
 from glancearchive.format.frameindex import Frame, FrameIndex
-from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
+from glancearchive.format.given import GivenVolumes
+from glancearchive.format.header import RecordHeader, RecordType
+from glancearchive.format.overlay import Mended, mend
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End
-from glancearchive.format.structured import check_supported, read_structured
+from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
+from glancearchive.format.structured import check_supported, find_end, read_structured
 from glancearchive.format.volume import Volume
-from glancearchive.format.volumes import volume_number
 
 
 class Archive:
-    """An archive opened for reading; a context manager.
+    """An archive opened for reading, with what it is read with; a context manager.
+
+    `paths` are files in any order. Besides the volumes of one archive there may be those of its base, of the base
+    of that, and of archives that repair it: which one is meant is decided as `GivenVolumes` says. `base` is the base,
+    None when there is none or it is not at hand; `missing_base` says which is lacking. `repairs` are what repairs it.
 
     `images` are the images that count, in the order they were archived.
     `faults` are what was found wrong while opening; a finished and undamaged archive has
-    none. `finished` says whether the last volume ends in an end record;
-    `root_digest` is then the archive's, else None.
+    none. `finished` says whether the last volume ends in an end record; `root_digest` is then the archive's, else None.
+    `missing_volumes` are the names of those not at hand, by number. `archive_id` is the same in all its volumes;
+    `header` says where the images came from, and when.
     """
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        with GivenVolumes(paths) as given:
+            self._open(given, given.asked)
+            try:
+                self._add_faults(given.faults)
+                for archive_id, volume in given.left():
+                    message = f"belongs to archive {archive_id.hex()}, the others to {self.archive_id.hex()}"
+                    self._add_faults([StrangerError(message, volume=volume.name)])
+            except BaseException:
+                self.close()
+                raise
+
+    @classmethod
+    def of(cls, given: GivenVolumes, archive_id: bytes) -> Archive:
+        """An archive that another one is read with."""
+        archive = cls.__new__(cls)
+        archive._open(given, archive_id)
+        return archive
+
+    def _open(self, given: GivenVolumes, archive_id: bytes) -> None:
+        self.archive_id = archive_id
         self.faults: list[FormatError] = []
         self._told: set[str] = set()  # what they say, for a scan meets what was found when opening once more
         self.volumes: dict[int, Volume] = {}
+        self.missing_volumes: dict[int, str] = {}
+        self._first_blocks: dict[int, int] = {}  # of each volume, as far as known
+        self.base: Archive | None = None
+        self.repairs: list[Archive] = []
+        self._mended: list[Mended] = []  # images whose extents are to be put together
         self.root_digest: bytes | None = None
         self.finished = False
         self.ends: dict[int, End] = {}
@@ -43,53 +83,97 @@ class Archive:
         self._before: dict[int, Position] = {}  # and before each of them
         header: ArchiveHeader | None = None
         try:
-            self.archive_id = self._open_files(paths)
+            self.volumes, faults = given.take(archive_id)
+            self._add_faults(faults)
             for number in sorted(self.volumes):
                 header = self._find_header(number, header)
             if header is None:
                 volume = self.volumes[min(self.volumes)]
                 raise self.faults[0] if self.faults else ArchiveError("has no readable header", volume=volume.name)
             self.header = header
-            self.catalog = Catalog(FrameIndex(header.block_size))
-            self.cache = FrameCache(self._load_frame)
+            self.catalog = Catalog(FrameIndex(header.block_size, self.archive_id))
+            self.cache = FrameCache(self.read_frame)
             for number in range(1, max(self.volumes) + 1):
                 self._open_volume(number)
             self._check_end()
+            self._first_blocks |= {number + 1: end.blocks for number, end in self.ends.items()}
+            self.catalog.frames.lacks(self.missing_volumes, self._first_blocks)
+            if header.base is not None:
+                self.base = self._open_base(given, header.base)
+                frames = None if self.base is None else self.base.catalog.frames
+                self.catalog.frames.continue_from(frames, header.base.blocks)
+            for repair_id in given.repairing(archive_id):
+                self._open_repair(given, repair_id)
         except BaseException:
             self.close()
             raise
-        self.images = [ArchivedImage(self, entry) for entry in self.catalog.current()]
+        entries = self.catalog.current()
+        if self.repairs:
+            self.catalog.frames.repaired_by(repair.catalog.frames for repair in self.repairs)
+            patches = [image.entry for repair in self.repairs for image in repair]
+            entries, self._mended = mend(entries, patches, max(self.catalog.entries, default=-1) + 1)
+        self.images = [ArchivedImage(self, entry) for entry in entries]
         self._by_id: dict[str, ArchivedImage] | None = None  # both made when they are first asked for
         self._by_name: dict[str, list[ArchivedImage]] | None = None
 
-    def _open_files(self, paths: Iterable[str | os.PathLike[str]]) -> bytes:
-        """Open the volumes; files that are none of this archive's become faults. Returns the archive id."""
-        archive_id = b""
-        for path in paths:
-            volume = Volume(path)
-            try:
-                number, found = identify(volume)
-                if archive_id and found != archive_id:
-                    message = f"belongs to archive {found.hex()}, the others to {archive_id.hex()}"
-                    raise VolumeError(message, volume=volume.name)
-                if number in self.volumes:
-                    raise VolumeError(f"is volume {number}, and so is {self.volumes[number].name}", volume=volume.name)
-            except UnsupportedError:
-                volume.close()
-                raise
-            except FormatError as error:
-                volume.close()
-                self._add_faults([error])
-                continue
-            archive_id = found
-            self.volumes[number] = volume
-        if not self.volumes:
-            raise self.faults[0]
-        for number, volume in self.volumes.items():
-            claimed = volume_number(volume.path)
-            if len(self.volumes) > 1 and claimed not in (None, number):
-                self._add_faults([VolumeError(f"is volume {number} by what it says", volume=volume.name)])
-        return archive_id
+    def _open_base(self, given: GivenVolumes, name: BaseName) -> Archive | None:
+        """The base, if it is among the files given and is what it has to be; else it is a fault that it is missing."""
+        mine = self.volumes[min(self.volumes)].name
+        if name.archive_id not in given:
+            self._add_faults([MissingError(f"is an increment, and its base is not at hand: {name}", volume=mine)])
+            return None
+        try:
+            base = Archive.of(given, name.archive_id)
+        except UnsupportedError:
+            raise
+        except FormatError as error:
+            self._add_faults([error, MissingError(f"its base cannot be opened: {name}", volume=mine)])
+            return None
+        wrong = base.differs_from(name, self.header)
+        if wrong:
+            self._add_faults([MissingError(f"is an increment of {name}: {wrong}", volume=mine)])
+            base.close()
+            return None
+        self._add_faults(base.faults)
+        return base
+
+    def _open_repair(self, given: GivenVolumes, archive_id: bytes) -> None:
+        """Open one of the files given that repairs this archive; if it cannot, that is a fault of it."""
+        try:
+            repair = Archive.of(given, archive_id)
+        except UnsupportedError:
+            raise
+        except FormatError as error:
+            self._add_faults([error])
+            return
+        if (repair.header.block_size, repair.header.hash_key) != (self.header.block_size, self.header.hash_key):
+            message = "is to repair this archive, and has another block size or key"
+            self._add_faults([VolumeError(message, volume=repair.volumes[min(repair.volumes)].name)])
+            repair.close()
+            return
+        self._add_faults(repair.faults)
+        self.repairs.append(repair)
+
+    def differs_from(self, name: BaseName, increment: ArchiveHeader) -> str:
+        """Why this archive cannot be the base that `increment` calls `name`; "" when it can."""
+        mine, its = (self.header.block_size, self.header.hash_key), (increment.block_size, increment.hash_key)
+        if mine != its:
+            return "the one given has another block size or key"
+        if self.root_digest is None:
+            return ""  # its end is missing, which is a fault of its own
+        end = self.end_as_of(name.root)
+        if end is None:
+            return f"the one given has root digest {self.root_digest.hex()} and never had that one"
+        if (end.frames, end.blocks) != (name.frames, name.blocks):
+            return f"that has {end.frames} frames and {end.blocks} blocks, not {name.frames} and {name.blocks}"
+        return ""
+
+    def end_as_of(self, root: bytes) -> End | None:
+        """The end record with the record digest `root`: the archive's own, or one from before it was added to."""
+        if root == self.root_digest:
+            return self.ends[max(self.volumes)]
+        found = (find_end(one, self.archive_id, self.header.block_size, root) for one in self.volumes.values())
+        return next(filter(None, found), None)
 
     def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
         """The archive's header from volume `number`: from its end record, else from its front."""
@@ -111,6 +195,7 @@ class Archive:
         if found is None:
             return known
         check_supported(found, {"volume": volume.name})
+        self._first_blocks |= {**dict(enumerate(found.first_blocks, 1)), number: found.first_block}
         if known is not None and known.shared() != found.shared():
             self._add_faults([VolumeError("its header differs from that of the volumes before", volume=volume.name)])
             self.volumes.pop(number).close()
@@ -121,7 +206,7 @@ class Archive:
         volume = self.volumes.get(number)
         self._before[number] = copy.deepcopy(self._position)
         if volume is None:
-            self._add_faults([VolumeError(f"volume {number} is missing", volume=self.volume_name(number))])
+            self._miss(number)
             self._position.forget()
             return
         end = self.ends.get(number)
@@ -216,11 +301,15 @@ class Archive:
                 self._add_faults([VolumeError(message, volume=self.volume_name(number))])
         end = self.ends.get(last)
         if end is not None and not end.final:
-            self._add_faults([VolumeError(f"volume {last + 1} is missing", volume=self.volume_name(last + 1))])
+            self._miss(last + 1)
         header = self.volumes[last].end_header()
         if end is not None and end.final:
             self.finished = True
             self.root_digest = header.record_digest if header is not None else None
+
+    def _miss(self, number: int) -> None:
+        self.missing_volumes[number] = self.volume_name(number)
+        self._add_faults([MissingError(f"volume {number} is missing", volume=self.volume_name(number))])
 
     def load_extents(self) -> None:
         """Read the extents of all images, if that was put off. Damage is added to `faults`."""
@@ -235,9 +324,30 @@ class Archive:
                     damaged.add(number)
             for number in sorted(damaged):
                 self._scan(number)
+            mended, self._mended = self._mended, []
+            for repair in self.repairs if mended else ():
+                repair.load_extents()
+            for one in mended:
+                one.apply()
 
-    def _load_frame(self, frame: Frame) -> bytes:
-        return self.volumes[frame.volume].read_raw(frame.header(self.archive_id))
+    def read_frame(self, frame: Frame) -> bytes:
+        """The blocks of a frame, checked. Raises a FormatError."""
+        return self.volume_of(frame).read_raw(frame.header())
+
+    def volume_of(self, frame: Frame) -> Volume:
+        """The volume that `frame` lies in, one of this archive or of one that it is read with."""
+        archive = next(one for one in self.chain if one.archive_id == frame.archive_id)
+        return archive.volumes[frame.volume]
+
+    @property
+    def chain(self) -> list[Archive]:
+        """The archive itself, those that repair it, its base, the base of that, …, as far as they are at hand."""
+        return [self, *self.repairs, *(self.base.chain if self.base is not None else ())]
+
+    @property
+    def missing_base(self) -> BaseName | None:
+        """The archive that this one, or its base, needs, and that is not at hand."""
+        return self.header.base if self.base is None else self.base.missing_base
 
     def volume_name(self, number: int) -> str:
         """The file name of volume `number`, guessed from the others' when it is not at hand."""
@@ -270,6 +380,10 @@ class Archive:
             self.cache.close()
         for volume in self.volumes.values():
             volume.close()
+        for repair in self.repairs:
+            repair.close()
+        if self.base is not None:
+            self.base.close()
 
     def __enter__(self) -> Archive:
         return self
@@ -278,23 +392,3 @@ class Archive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def identify(volume: Volume) -> tuple[int, bytes]:
-    """Number and archive id of a volume. Raises ArchiveError when it is none."""
-    if volume.size == 0:
-        raise ArchiveError("is empty", volume=volume.name)
-    if volume.size < HEADER_SIZE:
-        raise ArchiveError(f"is no glancearchive: it has {volume.size} bytes only", volume=volume.name)
-    try:
-        header = volume.read_header(0)
-        if header.type != RecordType.HEADER or header.offset != 0:
-            raise ArchiveError("is no glancearchive: it does not begin with a header record", volume=volume.name)
-    except ArchiveError:
-        raise
-    except FormatError:
-        last = volume.end_header()
-        if last is None:
-            raise ArchiveError("is no glancearchive (no record header at either end)", volume=volume.name) from None
-        header = last
-    return header.volume, header.archive_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from io import FileIO
@@ -13,16 +14,19 @@ try:
 except ImportError:  # Windows: there the open file alone keeps others from renaming it
     fcntl = None  # type: ignore[assignment]
 
-from glancearchive.errors import ExistsError, LocalError
+from glancearchive.errors import ExistsError, LocalError, NoSpaceError
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.structured import Encoded, encode
+
+# No space, no space left to this user, a file as large as it may be.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
 
 class RecordFile:
     """The file of a volume being written, from byte `offset` on. Every failure of the medium is a LocalError.
 
-    After a failure nothing more is written: a record after a torn one could not be found again, and a system that
-    once failed to make data durable may drop them and report the next attempt as a success.
+    After a failure nothing more is written, but after `retreat`: a record after a torn one could not be found again,
+    and a system that once failed to make data durable may drop them and report the next attempt as a success.
     `file` comes from `create` or `reopen` and belongs to this object from then on. `numbers` are the next number of
     each record type.
     """
@@ -45,6 +49,7 @@ class RecordFile:
         self.numbers = dict(numbers)
         self._file = file
         self._broken = ""  # why nothing more is written: a call failed, or was interrupted
+        self._full = False  # for want of space: then nothing that was written before is in doubt
         try:
             file.truncate(offset)
             file.seek(offset)
@@ -85,12 +90,23 @@ class RecordFile:
                 self.offset += written or 0
         except OSError as error:
             self._broken = f"cannot be written at byte {self.offset}: {error.strerror}"
+            self._full = error.errno in _FULL
             self._check_usable()
         self._broken = ""
 
     def _check_usable(self) -> None:
         if self._broken:
-            raise LocalError(f"{self.path}: {self._broken}")
+            raise (NoSpaceError if self._full else LocalError)(f"{self.path}: {self._broken}")
+
+    def retreat(self, offset: int) -> None:
+        """Cut off a record that begins at `offset` and that there was no space for; then others can be written."""
+        assert self._full
+        try:
+            self._file.truncate(offset)
+            self._file.seek(offset)
+        except OSError as error:
+            raise LocalError(f"{self.path}: cannot be cut after byte {offset}: {error.strerror}") from None
+        self.offset, self._broken, self._full = offset, "", False
 
     def sync(self) -> None:
         """Make all that was written durable."""

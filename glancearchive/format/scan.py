@@ -70,6 +70,8 @@ class VolumeScan:
         self.number = number
         self.header = known
         self.position = at
+        if known is not None and number == 1:
+            at.numbers[RecordType.FRAME], at.blocks = known.origin
         self.ended = False  # whether the last thing seen is a complete end record with its copy
         self.end: End | None = None
         self.committed = 0  # byte after the last good commit record of an unbroken chain
@@ -210,6 +212,8 @@ class VolumeScan:
         if self.header is not None and content.shared() != self.header.shared():
             step.faults.append(self._fault(VolumeError, header, "the volume's header differs from that of the others"))
         expected = (self.position.numbers[RecordType.FRAME], self.position.blocks)
+        if self.number == 1:
+            expected = content.origin
         for name, value, known in zip(
             ("first_frame", "first_block"), (content.first_frame, content.first_block), expected, strict=True
         ):

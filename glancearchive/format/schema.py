@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glancearchive.format.compression import max_stored_size
-from glancearchive.format.fields import Fields, text
+from glancearchive.format.fields import Fields, text, whole_number
 from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
 from glancearchive.format.header import MAX_FRAME_SIZE
 from glancearchive.format.imageparts import MAX_BLOCKS, MAX_IMAGES, ImagePart, image_parts
@@ -25,6 +25,61 @@ DEFAULT_BLOCK_SIZE = 4096
 FRAME_ROW = np.dtype([("offset", "<u8"), ("stored_size", "<u4"), ("raw_size", "<u4"), ("payload_digest", "V32")])
 FrameRows = npt.NDArray[np.void]
 """Frame index rows, dtype FRAME_ROW, shape (n,)."""
+
+
+INCREMENTAL = "incremental"  # as a name in `incompatible`
+REPAIR = "repair"  # the same
+FIRST_REPAIR = 2**61  # the numbers of blocks and frames in repair archives begin here or above
+
+
+@dataclass(frozen=True, slots=True)
+class BaseName:
+    """What an increment names its base by, and how far the numbers of that go, SPEC section 6.1: ``base``."""
+
+    archive_id: bytes
+    root: bytes
+    frames: int
+    blocks: int
+
+    def to_map(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_map(cls, value: Any) -> BaseName:
+        fields = Fields(value, "base")
+        return cls(
+            archive_id=fields.binary("archive_id", 16),
+            root=fields.binary("root", 32),
+            frames=fields.uint("frames", MAX_BLOCKS),
+            blocks=fields.uint("blocks", MAX_BLOCKS),
+        )
+
+    def __str__(self) -> str:
+        return f"archive {self.archive_id.hex()} as of root digest {self.root.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedName:
+    """What a repair archive repairs, and where its own numbers begin, SPEC section 6.8: ``repairs``."""
+
+    archive_id: bytes
+    frames: int
+    blocks: int
+
+    def to_map(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @classmethod
+    def from_map(cls, value: Any) -> RepairedName:
+        fields = Fields(value, "repairs")
+        name = cls(
+            archive_id=fields.binary("archive_id", 16),
+            frames=fields.uint("frames", MAX_BLOCKS),
+            blocks=fields.uint("blocks", MAX_BLOCKS),
+        )
+        if min(name.frames, name.blocks) < FIRST_REPAIR:
+            raise ValueError(f"repairs: numbers that begin below {FIRST_REPAIR}")
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +100,25 @@ class ArchiveHeader:
     incompatible: tuple[str, ...] = ()
     compression: str = "zstd"
     hash: str = "blake3"
+    base: BaseName | None = None
+    repairs: RepairedName | None = None
+    first_blocks: tuple[int, ...] = ()
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """The numbers of the first frame and the first block of the whole archive."""
+        begin = self.base or self.repairs
+        return (0, 0) if begin is None else (begin.frames, begin.blocks)
 
     def to_map(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        optional = ("base", "repairs", "first_blocks")
+        value = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in optional}
+        if self.first_blocks:
+            value["first_blocks"] = self.first_blocks
+        for key, name in (("base", self.base), ("repairs", self.repairs)):
+            if name is not None:
+                value[key] = name.to_map()
+        return value
 
     @classmethod
     def from_map(cls, value: Any) -> ArchiveHeader:
@@ -67,7 +138,14 @@ class ArchiveHeader:
             incompatible=fields.each("incompatible", text),
             compression=fields.get("compression", str),
             hash=fields.get("hash", str),
+            base=BaseName.from_map(fields.get("base", dict)) if "base" in fields else None,
+            repairs=RepairedName.from_map(fields.get("repairs", dict)) if "repairs" in fields else None,
+            first_blocks=fields.each("first_blocks", whole_number) if "first_blocks" in fields else (),
         )
+        if (header.base is not None) != (INCREMENTAL in header.incompatible):
+            raise ValueError(f"header: {INCREMENTAL} archives have a base, and no others")
+        if (header.repairs is not None) != (REPAIR in header.incompatible) or (header.base and header.repairs):
+            raise ValueError(f"header: {REPAIR} archives say what they repair, have no base, and no others say so")
         for names in (header.compatible, header.incompatible):
             if list(names) != sorted(set(names)):
                 raise ValueError("header: a list of features is not sorted or repeats itself")
@@ -79,7 +157,8 @@ class ArchiveHeader:
 
     def shared(self) -> tuple[Any, ...]:
         """The fields that must be the same in all volumes of an archive."""
-        return self.block_size, self.hash, self.hash_key, self.compression, self.incompatible
+        fields = self.block_size, self.hash, self.hash_key, self.compression, self.incompatible
+        return *fields, self.base, self.repairs
 
 
 @dataclass(slots=True)

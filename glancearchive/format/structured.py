@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glancearchive.errors import RecordError, UnsupportedError
-from glancearchive.format.compression import LEVELS, compress
+from glancearchive.errors import FormatError, RecordError, UnsupportedError
+from glancearchive.format.compression import LEVELS, compress, max_stored_size
 from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.hashing import digest
-from glancearchive.format.header import MAX_STRUCTURED_SIZE, RecordHeader, RecordType
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, Checkpoint, End
+from glancearchive.format.header import HEADER_SIZE, MAX_STRUCTURED_SIZE, RecordHeader, RecordType
+from glancearchive.format.schema import INCREMENTAL, REPAIR, ArchiveHeader, CatalogPart, Checkpoint, End
 from glancearchive.format.volume import Volume
 
 Content = ArchiveHeader | Checkpoint | CatalogPart | End
 
-SUPPORTED_FEATURES: frozenset[str] = frozenset()
+SUPPORTED_FEATURES = frozenset({INCREMENTAL, REPAIR})
 _LEVEL = LEVELS["default"]
+_KEYS = 256  # bytes that the keys of a record, its numbers and digests take at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,18 @@ class Encoded:
     payload_digest: bytes
 
 
+def record_bound(raw: int) -> int:
+    """Bytes that a structured record takes at most, of which `raw` are known, and the rest is its keys and numbers."""
+    return HEADER_SIZE + max_stored_size(raw + _KEYS)
+
+
 def encode(kind: RecordType, value: Mapping[str, Any], block_size: int) -> Encoded:
     """The payload of a structured record. Raises ValueError when it is too large, or no reader would take it."""
     raw = pack(value)
     if len(raw) > MAX_STRUCTURED_SIZE:
         raise ValueError(f"a {kind.name.lower()} record of {len(raw)} bytes, the limit is {MAX_STRUCTURED_SIZE}")
     decode(kind, raw, block_size)
-    # A copy, for the compressor's own bytes object keeps the memory that the worst case would have needed.
-    stored = bytes(memoryview(compress(raw, _LEVEL)))
+    stored = compress(raw, _LEVEL)
     return Encoded(stored, len(raw), digest(stored))
 
 
@@ -73,3 +78,17 @@ def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Co
         return decode(header.type, raw, block_size)
     except ValueError as error:
         raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
+
+
+def find_end(volume: Volume, archive_id: bytes, block_size: int, record_digest: bytes) -> End | None:
+    """The end record of `volume` with this record digest, of whichever session; None when there is none."""
+    for item in volume.walk(archive_id):
+        if isinstance(item, FormatError) or item[1].type != RecordType.END or item[1].record_digest != record_digest:
+            continue
+        try:
+            content = read_structured(volume, item[1], block_size)
+        except FormatError:
+            continue
+        assert isinstance(content, End)
+        return content
+    return None

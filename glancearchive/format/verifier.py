@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from glancearchive.errors import FormatError, GlanceHashError, ImageError
+from glancearchive.errors import FormatError, GlanceHashError, ImageError, MissingError, StrangerError
 from glancearchive.format.archived import ArchivedImage
-from glancearchive.format.catalog import UNFINISHED, Entry
+from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.framecheck import FrameCheck
 from glancearchive.format.hashing import ImageDigest
 from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents
@@ -24,7 +24,7 @@ from glancearchive.format.reader import Archive
 from glancearchive.streamhash import StreamHash, computable
 
 _DESCRIBING = ("volume", "header", "record", "chain")  # layers whose faults may hide what an image is
-VALID, DAMAGED = "valid", "damaged"
+VALID, DAMAGED, HELD = "valid", "damaged", "held"
 _NO_HASH = "no hash was recorded that could be recomputed"
 _AHEAD = 64  # images checked ahead, for each thread
 
@@ -50,8 +50,9 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """What a verification says of one image: ``valid``, ``damaged``, ``no-data``, ``failed`` or ``unfinished``.
+    """What a verification says of one image: ``valid``, ``held``, ``damaged``, or the status that it was archived with.
 
+    A held one is undamaged as far as it is at hand, and needs a volume, or another archive, that is not.
     `reason` is the first fault, or why the image has no data; of a valid one at `Depth.GLANCE`, that it has no hash.
     """
 
@@ -100,7 +101,8 @@ def verify(
             report.damage.append(known[key])
     by_fault = {id(damage.fault): damage for damage in report.damage}
     # What is described nowhere may have been described where a record is damaged or missing.
-    causes = [damage for damage in report.damage if damage.fault.layer in _DESCRIBING]
+    describing = (damage for damage in report.damage if damage.fault.layer in _DESCRIBING)
+    causes = [damage for damage in describing if not isinstance(damage.fault, StrangerError)]
     checker = _ImageCheck(archive, check, depth, progress)
     with ThreadPoolExecutor(threads, "images") as pool, _stopping(checker):
         for image, (missing, faults) in _in_order(pool, checker.check, archive.images, _AHEAD * threads):
@@ -114,7 +116,9 @@ def verify(
                     report.damage.append(by_fault[id(fault)])
                 by_fault[id(fault)].images.append(image.id)
             reasons = [*missing, *map(str, faults)]
-            status = DAMAGED if reasons else VALID if image.status == COMPLETE else image.status
+            held = bool(missing) and not faults and all(isinstance(one.fault, MissingError) for one in causes)
+            status = HELD if held and causes else DAMAGED if reasons else image.status
+            status = VALID if status == COMPLETE else status
             unhashed = status == VALID and depth >= Depth.GLANCE and not any(map(computable, image.hashes))
             reason = reasons[0] if reasons else _NO_HASH if unhashed else image.reason
             report.images.append(ImageState(image.id, image.name, status, reason))
@@ -174,30 +178,33 @@ class _ImageCheck:
         self._depth = depth
         self._progress = progress
         self.stopped = False  # another thread has asked for the end
-        frames = archive.catalog.frames
-        bad = [frame for frame in frames if frame.number in check.bad] if check.bad else []
-        self._bad_numbers = [frame.number for frame in bad]  # in order of their blocks
+        frames = archive.catalog.frames.with_base()
+        bad = [frame for frame in frames if frame.key in check.bad] if check.bad else []
+        self._bad_frames = [check.bad[frame.key] for frame in bad]  # in order of their blocks
         self._bad_begins = np.array([frame.first_block for frame in bad], dtype=np.uint64)
         self._bad_ends = np.array([frame.first_block + frame.blocks for frame in bad], dtype=np.uint64)
 
     def check(self, image: ArchivedImage) -> tuple[list[str], list[FormatError]]:
         """What is described nowhere of `image`, and what is wrong with it or with the frames it needs."""
+        if image.status == PATCH:  # a part of an image, as it should be
+            return [], self._faults(image, whole=False)
         missing = image.faults()
-        return missing, [] if missing or image.status != COMPLETE else self._faults(image)
+        return missing, [] if image.status != COMPLETE else self._faults(image, whole=not missing)
 
-    def _faults(self, image: ArchivedImage) -> list[FormatError]:
+    def _faults(self, image: ArchivedImage, *, whole: bool) -> list[FormatError]:
+        """What is wrong with the frames it needs; where it is described as a `whole`, also with what they give."""
         entry, faults = image.entry, list[FormatError]()
         extents, _ = entry.extents()
         data = extents[extents[:, 0] != ZEROS]
-        if self._bad_numbers:
+        if self._bad_frames:
             # The bad frames from the first that ends after the extent begins, to the last that begins before it ends.
             firsts = np.searchsorted(self._bad_ends, data[:, 0], side="right")
             lasts = np.searchsorted(self._bad_begins, data[:, 0] + data[:, 1], side="left")
             hit = firsts < lasts
             spans = zip(firsts[hit].tolist(), lasts[hit].tolist(), strict=True)
             places = sorted({place for first, last in spans for place in range(first, last)})
-            faults = [self._check.bad[self._bad_numbers[place]] for place in places]
-        if faults or self._depth < Depth.FULL:
+            faults = [self._bad_frames[place] for place in places]
+        if faults or not whole or self._depth < Depth.FULL:
             return faults
         assert image.size is not None
         if self._digest(entry, extents, image.size) != image.digest:
@@ -216,7 +223,7 @@ class _ImageCheck:
                 frame = self._archive.catalog.frames.find(at)
                 assert frame is not None, f"the extents of image {entry.number} were checked"
                 stop = min(end, frame.first_block + frame.blocks)
-                digest.data(self._check.digests[frame.number][at - frame.first_block : stop - frame.first_block])
+                digest.data(self._check.digests[frame.key][at - frame.first_block : stop - frame.first_block])
                 at = stop
         return digest.digest(size)
 

@@ -5,26 +5,31 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from glancearchive.errors import LocalError
 from glancearchive.format.header import SIGNATURE, SIGNATURE_AT
 
+SUFFIX = ".gla"
 PART_SUFFIX = ".part"
-_NUMBERED = re.compile(r"(?P<stem>.+)\.(?P<number>\d{3,5})\.gla")
+_NUMBERED = re.compile(r"(?P<stem>.+)\.(?P<number>\d{3,5})\.gla(?P<part>\.part)?")
 
 
 def find_volumes(path: str | os.PathLike[str], *more: str | os.PathLike[str]) -> list[Path]:
     """The volumes that `path` stands for, and those in `more`, each once.
 
-    A numbered volume stands for all volumes of its name in its directory. Raises LocalError when `path` does not exist,
-    saying so when an unfinished archive of that name does.
+    A numbered volume stands for all volumes of its name in its directory, finished or not; so does ``NAME.gla`` where
+    there is no such file. A directory stands for the volumes in it: of `more` for those of the name that `path` has,
+    if there are any. Raises LocalError when `path` does not exist, saying so when an unfinished archive of that name
+    does, and for a directory with several archives and nothing to tell which one is meant.
     """
     found: list[Path] = []
-    for one in (path, *more):
-        for volume in _expand(Path(one)):
-            if volume not in found:
-                found.append(volume)
+    stem = ""
+    for one in map(Path, (path, *more)):
+        volumes = _in_directory(one, stem) if one.is_dir() else _expand(one)
+        found += [volume for volume in volumes if volume not in found]
+        stem = stem or _stem(found[0].name)
     return found
 
 
@@ -39,11 +44,77 @@ def is_volume(path: Path, head: bytes) -> bool:
     return path.name.endswith((".gla", ".gla" + PART_SUFFIX)) or head.startswith(SIGNATURE, SIGNATURE_AT)
 
 
+def numbered(path: Path, number: int) -> Path:
+    """The path of volume `number` of the archive that is called `path`: ``NAME.gla`` has ``NAME.001.gla``, …"""
+    stem = path.name.removesuffix(SUFFIX)
+    return path.with_name(f"{stem}.{number:03}{SUFFIX}")
+
+
+def sibling(path: Path, number: int) -> Path:
+    """The path of volume `number` beside the volume `path`."""
+    return path.with_name(f"{_stem(path.name)}.{number:03}{SUFFIX}")
+
+
+def written_volumes(path: Path, directories: Iterable[Path]) -> dict[int, Path]:
+    """The numbered volumes of the archive `path` in `directories`, finished or under way, by number.
+
+    Raises LocalError when a directory cannot be read, or a volume is there twice.
+    """
+    found: dict[int, Path] = {}
+    name = re.compile(re.escape(path.name.removesuffix(SUFFIX)) + r"\.(\d{3,5})\.gla(?:\.part)?")
+    for directory in directories:
+        try:
+            names = sorted(one.name for one in directory.iterdir())
+        except OSError as error:
+            raise LocalError(f"{directory}: {error.strerror}") from None
+        for match in filter(None, map(name.fullmatch, names)):
+            number, one = int(match[1]), directory / match[0]
+            if number in found:
+                raise LocalError(f"{one}: is there twice, the other one is {found[number]}; one of them has to go")
+            found[number] = one
+    return found
+
+
 def part_of(path: Path) -> Path:
     """The name of the volume `path` while it is written. Raises LocalError for a path that can be no file's."""
     if not path.name:
         raise LocalError(f"{path}: is a directory, not an archive")
     return path.with_name(path.name + PART_SUFFIX)
+
+
+def is_part(path: Path) -> bool:
+    """Whether `path` is called as a volume while it is written."""
+    return path.name.endswith(PART_SUFFIX)
+
+
+def _stem(name: str) -> str:
+    """What the names of all volumes of the archive begin with that the volume `name` belongs to."""
+    matched = _NUMBERED.fullmatch(name)
+    return matched["stem"] if matched else name.removesuffix(PART_SUFFIX).removesuffix(SUFFIX)
+
+
+def has_volumes(directory: Path) -> bool:
+    """Whether there are volumes of archives in `directory`."""
+    return any(one.name.endswith((SUFFIX, SUFFIX + PART_SUFFIX)) for one in directory.iterdir())
+
+
+def _in_directory(directory: Path, stem: str) -> list[Path]:
+    """The volumes of the archive `stem`, or all of the one archive that is there."""
+    try:
+        names = sorted(one.name for one in directory.iterdir())
+    except OSError as error:
+        raise LocalError(f"{directory}: {error.strerror}") from None
+    by_stem: dict[str, list[Path]] = {}
+    for name in names:
+        if name.endswith((SUFFIX, SUFFIX + PART_SUFFIX)):
+            by_stem.setdefault(_stem(name), []).append(directory / name)
+    if stem in by_stem:
+        return by_stem[stem]
+    if not by_stem:
+        raise LocalError(f"{directory}: is a directory, not an archive, and there is none in it")
+    if len(by_stem) > 1 and not stem:
+        raise LocalError(f"{directory}: has several archives, name one of them: {', '.join(by_stem)}")
+    return [one for volumes in by_stem.values() for one in volumes]
 
 
 def _expand(path: Path) -> list[Path]:
@@ -60,13 +131,13 @@ def _expand(path: Path) -> list[Path]:
                 f"{path}: is not finished; the dump that was writing it goes on when it is run again, "
                 f"and what there is of it can be read as {part.name}"
             )
-        raise LocalError(f"{path}: no such archive")
-    if stat.S_ISDIR(mode):
-        raise LocalError(f"{path}: is a directory, not an archive")
+        volumes = written_volumes(path, [path.parent]) if path.parent.is_dir() else {}
+        if not volumes:
+            raise LocalError(f"{path}: no such archive")
+        return [volumes[number] for number in sorted(volumes)]
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         raise LocalError(f"{path}: is no file that can be read at any place, as an archive must be")
-    numbered = _NUMBERED.fullmatch(path.name)
-    if numbered is None:
+    if not _NUMBERED.fullmatch(path.name):
         return [path]
-    same = re.compile(re.escape(numbered["stem"]) + r"\.\d{3,5}\.gla")
+    same = re.compile(re.escape(_stem(path.name)) + r"\.\d{3,5}\.gla(?:\.part)?")
     return sorted(one for one in path.parent.iterdir() if same.fullmatch(one.name))

@@ -10,53 +10,61 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import ExistsError, FormatError, ImageError, LocalError
-from glancearchive.format.blockindex import ABSENT
+from glancearchive.errors import FormatError, ImageError, LocalError, UsageError
+from glancearchive.format.base import Base
+from glancearchive.format.blockindex import ABSENT, BlockIndex
 from glancearchive.format.blockstore import BlockStore, Stretch
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.content import Content, FrameCache, Segment
-from glancearchive.format.encoding import MAX_VALUES, count_values
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
-from glancearchive.format.header import RecordHeader, RecordType
-from glancearchive.format.imageparts import ZEROS, ImageBegin, ImagePart
+from glancearchive.format.hashing import Digests
+from glancearchive.format.imageparts import ZEROS, ImageBegin
 from glancearchive.format.imagewriter import ImageWriter
-from glancearchive.format.packer import FramePacker
-from glancearchive.format.recordfile import sync_directory
-from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, FRAME_ROW, CatalogRow, Checkpoint, End, FrameRun
-from glancearchive.format.state import create_volume, reopen_volume, stored_bytes
+from glancearchive.format.openvolume import largest_part
+from glancearchive.format.packer import FramePacker, PackedFrame
+from glancearchive.format.places import Places, Split
+from glancearchive.format.resume import open_archive
+from glancearchive.format.state import Relation
 from glancearchive.format.volume import Volume
+from glancearchive.format.volumechain import MOST_SAID, VolumeChain
 from glancearchive.format.volumes import part_of
 
 log = logging.getLogger("glancearchive")
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
+_BESIDES = 12 << 10  # bytes that an image's end and an extent take at most, and what is besides
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
-_RECORD = 4 << 20  # about how many bytes a checkpoint says of images
-_ROWS = 1 << 16  # extents of one image in one checkpoint
+_NOBODY = -1  # as the number of an image that blocks belong to
 
 
 class ArchiveWriter:
     """Writes the archive `path`, which stands under ``path.part`` until `finish`.
 
-    Where ``path.part`` exists, writing goes on at its last commit record, and `level` and the block
+    With `split` it is written as volumes, ``NAME.001.gla``, …, each of which has its name once it is finished.
+
+    Where there is something of it, writing goes on at the last commit record, and `level` and the block
     size are those of that archive: see `recorded` for what it holds. `source`
     tells where the images come from. `interval` is the time in seconds after which frames
     are committed, finished images after a fifth of it. The index of blocks takes up to `index_memory` bytes of
     memory, and beyond that a temporary file in `index_directory`: see `Room`.
 
+    With `base` a new archive is an increment of that, and does not store again what it has; to go on with an increment
+    takes the same one. It must stay open. `relation` is for a new archive that repairs another.
+
     Raises LocalError when `path` exists or another process writes it, and for every failure of the medium;
-    after such a failure only `close` is of use. Raises FormatError when ``path.part`` is no archive, UsageError when
-    its blocks are not of `block_size`.
+    after such a failure only `close` is of use. Raises FormatError when what is there is no archive, or a volume is
+    missing; UsageError when its blocks, or those of `base`, are not of `block_size`, when it was begun as an increment
+    of something else, or volumes would be too small.
     """
 
     def __init__(
@@ -66,56 +74,85 @@ class ArchiveWriter:
         source: str = "",
         level: str = "default",
         block_size: int | None = None,
+        split: Split | None = None,
         threads: int = 2,
         interval: float = 5.0,
         index_memory: int = DEFAULT_MEMORY,
         index_directory: Path | None = None,
+        base: Base | None = None,
+        relation: Relation | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path)
-        self.part_path = part_of(self.path)
-        if self.path.exists():
-            raise ExistsError(f"{self.path}: exists already")
-        self.resumed = self.part_path.exists()
         room = Room(index_memory, index_directory, apart_from=self.path.parent)
-        if self.resumed:
-            state, self._file = reopen_volume(self.part_path, source, level, block_size, room)
-        else:
-            state, self._file = create_volume(self.part_path, source, level, block_size or DEFAULT_BLOCK_SIZE, room)
+        self._places = Places(self.path, split)
+        self._base = base
+        index = BlockIndex(relation.repairs.blocks if relation is not None and relation.repairs else 0, room)
+        if base is not None:
+            size = base.header.block_size
+            if block_size not in (None, size):
+                raise UsageError(f"{path}: an increment has blocks of {size} bytes as its base, not of {block_size}")
+            block_size = size
+            index, relation = base.index(room), Relation(base.header.hash_key, base.name)
+        state, volume, self.resumed = open_archive(self._places, source, level, block_size, index, relation)
+        if base is not None:
+            state.catalog.frames.continue_from(base.frames, base.name.blocks)
+        self._chain = VolumeChain(self._places, state, volume)
         self.header = state.header
         level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
         self._packer = FramePacker(
-            self._file, LEVELS[level], self.header.block_size, threads, state.blocks, self._frame_written
+            LEVELS[level], self.header.block_size, threads, state.blocks, self._chain.write_frame
         )
         self._blocks = BlockStore(self._packer, self.header.block_size, state.index, self._check_frame_of)
         self._state = state
-        self._live: dict[int, ImageWriter] = {}  # images that checkpoints have not said everything about
+        self._most_said = _MAX_BEGIN if split is None or split.size is None else largest_part(self.header, split.size)
+        self._images = state.images  # begun so far
         self._gone_on: set[int] = set()  # unfinished images of earlier runs that this one has taken up
-        self._frames: list[RecordHeader] = []  # written since the last checkpoint
         self._pending = 0  # about how many bytes of metadata and extents no checkpoint has yet
         self._interval = interval
         self._clock = clock
         self._last_commit = clock()
-        self._volume: Volume | None = None
-        self._volume_lock = threading.Lock()
         self._failure: BaseException | None = None
         self._cache = FrameCache(self._read_back)
         self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
 
     @property
+    def part_path(self) -> Path:
+        """The volume under way."""
+        return self._chain.part_path
+
+    @property
+    def volumes(self) -> list[Path]:
+        """The volumes of the archive, by number, each with the name that it has when it is finished."""
+        return [self._places.of(number) for number in range(1, self._state.volume + 1)]
+
+    @property
     def unchanged(self) -> bool:
         """Whether the archive is finished as it was when it was opened for going on."""
-        return self._state.finished
+        return self._state.end is not None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the archive has no image, not even a part of one."""
+        return not self._state.images
 
     @property
     def stored(self) -> int:
         """Bytes written so far."""
-        return self._file.offset
+        return self._chain.stored
 
     def recorded(self, image_id: str) -> Entry | None:
         """What the archive held of this image when it was opened for going on."""
         return self._recorded.get(image_id)
+
+    def all_recorded(self) -> list[Entry]:
+        """What the archive held of all images when it was opened for going on, of each as `recorded` says it."""
+        return list(self._recorded.values())
+
+    def in_base(self, image_id: str) -> Entry | None:
+        """What the base has of this image, if it is described whole there."""
+        return None if self._base is None else self._base.entry(image_id)
 
     def go_on(self, entry: Entry, size: int | None, progress: Callable[[Segment], None]) -> ImageWriter:
         """Continue the unfinished image `entry`, of `size` bytes where that is known, after what checkpoints describe.
@@ -132,31 +169,42 @@ class ArchiveWriter:
         content = Content(described, extents, self._state.catalog.frames, self._cache, self.header.block_size)
         image = self._image(entry.number, entry.begin)
         image.go_on(content, progress)
-        image.stored = stored_bytes(self._state, entry)
+        image.stored, image.said_in = self._state.stored_bytes(entry), self._state.said_in[entry.number]
         with self._lock:
-            self._live[entry.number] = image
+            self._chain.live[entry.number] = image
             self._gone_on.add(entry.number)
         return image
 
     def _check_frame_of(self, block: int) -> tuple[int, int, bool]:
         """Whether the frame that an earlier run put `block` into is whole as stored; see `BlockStore`."""
+        if self._base is not None and block < self._base.name.blocks:
+            return 0, self._base.name.blocks, True  # whoever reads the increment may have another copy of the base
         frame = self._state.catalog.frames.find(block)
         assert frame is not None  # the digests came with the frames
         try:
-            self._opened().read_payload(frame.header(self._state.archive_id))
-        except FormatError as error:
+            with self._opened(frame) as volume:
+                volume.read_payload(frame.header())
+        except (FormatError, LocalError) as error:
             log.warning("%s; its blocks are stored again where they are needed", error)
             return frame.first_block, frame.first_block + frame.blocks, False
         return frame.first_block, frame.first_block + frame.blocks, True
 
-    def _opened(self) -> Volume:
-        with self._volume_lock:  # not the other one: whoever holds that may wait for the threads that read
-            if self._volume is None:
-                self._volume = Volume(self.part_path)
-            return self._volume
+    @contextmanager
+    def _opened(self, frame: Frame) -> Iterator[Volume]:
+        """The volume that `frame` is in, for as long as it is needed: its medium may have to leave."""
+        path = self._places.of(frame.volume)
+        try:
+            volume = Volume(part_of(path))
+        except LocalError:
+            volume = Volume(path)  # it has, or has just got, its name
+        with closing(volume):
+            yield volume
 
     def _read_back(self, frame: Frame) -> bytes:
-        return self._opened().read_raw(frame.header(self._state.archive_id))
+        if self._base is not None and frame.archive_id != self._state.archive_id:
+            return self._base.read_frame(frame)
+        with self._opened(frame) as volume:
+            return volume.read_raw(frame.header())
 
     def begin(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
@@ -164,15 +212,35 @@ class ArchiveWriter:
         """Begin an image. Raises ValueError when its id or metadata cannot be recorded."""
         begin = ImageBegin.of(image_id, metadata, members)
         size = len(begin.packed)
-        if size > _MAX_BEGIN:
-            raise ValueError(f"{size} bytes of metadata, the limit is {_MAX_BEGIN}")
+        most = min(_MAX_BEGIN, self._most_said - _BESIDES)
+        if size > most:
+            raise ValueError(f"{size} bytes of metadata, the limit is {most}")
         with self._lock:
-            image = self._image(self._state.images, begin)
-            self._state.images += 1
-            self._live[image.number] = image
+            image = self._image(self._images, begin)
+            self._images += 1
+            self._chain.live[image.number] = image
             self._pending += size
             self._maybe_commit()
             return image
+
+    def find_blocks(self, digests: Digests) -> npt.NDArray[np.int64]:
+        """The numbers of the blocks with these digests, ABSENT where there is none; shape (n,)."""
+        with self._whole():
+            return self._blocks.find(digests)
+
+    def store_blocks(self, blocks: Stretch) -> npt.NDArray[np.int64]:
+        """The numbers of blocks that are no image's yet, stored as far as they are new."""
+        with self._whole():
+            numbers = self._blocks.store([blocks], _NOBODY, ABSENT)
+            self._maybe_commit()
+            return numbers
+
+    def copy_frame(self, frame: PackedFrame, digests: Digests) -> int:
+        """Store a frame as another archive has it, whose blocks have these `digests`; the number of the first."""
+        with self._whole():
+            first = self._blocks.copy_frame(frame, digests)
+            self._maybe_commit()
+            return first
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
         key, block_size = self.header.hash_key, self.header.block_size
@@ -211,13 +279,6 @@ class ArchiveWriter:
             self._pending += 16 * extents
             self._maybe_commit()
 
-    def _frame_written(self, header: RecordHeader, owners: dict[int, int]) -> None:
-        self._frames.append(header)
-        blocks = header.raw_size // self.header.block_size
-        for number, brought in owners.items():
-            if number in self._live:
-                self._live[number].stored += (header.end - header.offset) * brought // blocks
-
     def _image_ended(self, _image: ImageWriter) -> None:
         # A frame cut short costs compression, so there is not one checkpoint after every tiny image.
         self._maybe_commit(_COMMIT_IMAGE, self._interval / 5)
@@ -228,55 +289,17 @@ class ArchiveWriter:
         with self._lock:
             new = (self._packer.taken - self._state.blocks) * self.header.block_size
             waited = self._clock() - self._last_commit
-            if new >= unique or self._pending >= _RECORD or waited >= interval:
+            if new >= unique or self._pending >= MOST_SAID or waited >= interval:
                 self.commit()
 
     def commit(self) -> None:
         """Write a checkpoint: what was taken so far, to the last whole block, counts and is durable."""
         with self._whole():
-            for image in self._live.values():
+            for image in list(self._chain.live.values()):  # a volume that gets full on the way forgets what it has said
                 image.flush()
             self._packer.drain()
             self._last_commit, self._pending = self._clock(), 0
-            synced = False
-            while (parts := self._parts()) or self._frames:
-                if not synced:  # the frames must be durable before the record that commits them is even begun
-                    self._file.sync()
-                    synced = True
-                self._write_checkpoint(parts)
-
-    def _parts(self) -> list[ImagePart]:
-        """What is new of the images, as much as goes into one checkpoint; what has been said of all is forgotten."""
-        parts: list[ImagePart] = []
-        size = values = 0
-        for number in sorted(self._live):
-            part = self._live[number].take_part(_ROWS)
-            if part is not None:
-                parts.append(part)
-                size += 0 if part.extents is None else part.extents.nbytes
-                if part.begin is not None:
-                    size += len(part.begin.packed)
-                    values += count_values(part.begin.packed)
-                if part.end is not None:
-                    del self._live[number]
-            if size >= _RECORD or values >= MAX_VALUES // 2:
-                break
-        return parts
-
-    def _write_checkpoint(self, parts: list[ImagePart]) -> None:
-        rows = [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self._frames]
-        run = FrameRun(
-            self._file.numbers[RecordType.FRAME] - len(rows),
-            self._state.blocks,
-            np.array(rows, dtype=FRAME_ROW),
-            self._blocks.digests(self._state.blocks, self._packer.taken),
-        )
-        checkpoint = Checkpoint(self._state.previous, run, tuple(parts))
-        record = self._file.write_structured(RecordType.CHECKPOINT, checkpoint.to_map())
-        self._file.sync()
-        self._frames = []
-        self._state.previous, self._state.blocks, self._state.finished = record.record_digest, self._packer.taken, False
-        self._state.session.learn(checkpoint)
+            self._chain.commit()
 
     def finish(self) -> bytes:
         """Commit, write catalogs and end record, give the archive its name. Returns the root digest.
@@ -288,22 +311,10 @@ class ArchiveWriter:
                 if entry.end is None and entry.number not in self._gone_on:
                     self.go_on_without(entry)
             self.commit()
-            if self._live:
-                raise ValueError(f"images that have not ended: {sorted(self._live)}")
-            if not self._state.finished:
-                with self._whole():
-                    self._write_end()
-            self._file.sync()  # also of an end that an earlier run wrote and did not live to sync
-            if os.name == "nt":
-                self.close()  # an open file cannot be renamed there; elsewhere the lock lasts until it has its name
-            if self.path.exists():
-                message = f"{self.path}: appeared meanwhile; the archive is complete as {self.part_path.name}"
-                raise ExistsError(message)
-            try:
-                self.part_path.rename(self.path)
-            except OSError as error:
-                raise LocalError(f"{self.part_path}: cannot be renamed: {error.strerror}") from None
-            sync_directory(self.path.parent)
+            if self._chain.live:
+                raise ValueError(f"images that have not ended: {sorted(self._chain.live)}")
+            with self._whole():
+                self._chain.finish()
             self.close()
             return self._state.previous
 
@@ -311,32 +322,12 @@ class ArchiveWriter:
         """End an image that an earlier run left unfinished and that is not to be had any more."""
         assert entry.begin is not None
         image = self._image(entry.number, entry.begin)
-        image.begin_committed = True
-        self._live[entry.number] = image
+        image.said_in = self._state.said_in[entry.number]
+        self._chain.live[entry.number] = image
         image.give_up("the dump was interrupted, and the image was gone when it went on")
-
-    def _write_end(self) -> None:
-        rows = list(self._state.catalog_rows)
-        for kind, encoded in self._state.session.catalogs():
-            record = self._file.write_encoded(RecordType.CATALOG, encoded)
-            row = (record.number, record.offset, record.stored_size, record.raw_size, record.payload_digest)
-            rows.append(CatalogRow(kind, *row))
-        end = End(
-            previous=self._state.previous,
-            header=self.header,
-            catalog=tuple(rows),
-            frames=self._file.numbers[RecordType.FRAME],
-            blocks=self._state.blocks,
-            images=self._state.images,
-        )
-        record = self._file.write_structured(RecordType.END, end.to_map())
-        self._file.write_copy(record)
-        self._state.previous = record.record_digest
 
     def close(self) -> None:
         """Let go of the file as it is. What was committed can be read and gone on from; the rest is lost."""
         self._packer.close()
         self._cache.close()
-        if self._volume is not None:
-            self._volume.close()
-        self._file.close()
+        self._chain.close()

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from operator import attrgetter
 
-from glancearchive.endpoints.policy import SOURCE_ID
+from glancearchive.endpoints.policy import SOURCE_ID, as_converted, is_converted
 from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, ServerError
 from glancearchive.image import Digest, Holding, Image, Progress, Source
 from glancearchive.operations.likeness import Fields, digests, field_differences, missing_data, other_data, same_data
@@ -34,6 +34,7 @@ class Kind(StrEnum):
     EXTRA = "extra"  # only B has the image
     OTHER_DATA = "other-data"  # same id, other data
     DATA_MISSING = "data-missing"  # one of the two has no data of it, or not all
+    CONVERTED = "converted"  # one has it as its Glance has converted it, which cannot be compared
     NO_DIGEST = "no-digest"  # no digest to compare with, and the data were not read
     UNREADABLE = "unreadable"  # no digest to compare with, and reading the data failed
     METADATA = "metadata"  # same image, other metadata
@@ -81,14 +82,15 @@ class _Kept:
     def of(cls, image: Image, *, chosen: bool) -> _Kept:
         has_data = not (image.absent or image.held.lacking or image.size == 0)
         held = [(digest.algorithm, digest.value) for digest in image.held.digests]
-        whole = image.metadata, list(image.members), image.absent, held, image.held.lacking
+        whole = image.metadata, list(image.members), image.absent, held, image.held.lacking, image.held.unproven
         packed = zlib.compress(json.dumps(whole, default=dict).encode(), 1)
         origin = str(image.metadata.get(SOURCE_ID) or "")
         return cls(image.id, image.name, origin, digests(image) if has_data else (), chosen, packed)
 
     def image(self) -> Image:
-        metadata, members, absent, held, lacking = json.loads(zlib.decompress(self.packed))
-        return Image(metadata, members, absent, Holding(tuple(Digest(*each) for each in held), lacking))
+        metadata, members, absent, held, lacking, unproven = json.loads(zlib.decompress(self.packed))
+        digests = tuple(Digest(*each) for each in held)
+        return Image(metadata, members, absent, Holding(digests, lacking, unproven=unproven))
 
 
 def compare(
@@ -103,8 +105,9 @@ def compare(
     """Compare the images that `selection` chooses in A or in B.
 
     `ignore` are patterns of fields; ``id`` among them accepts the same data under another id. With `read_data` the
-    data of images without a common digest are read and hashed; `progress` is told of their bytes, and may raise to
-    end it. Raises what concerns more than one image: a server, a login or a medium that is gone.
+    data of images without a common digest are read and hashed, and all data whose stated digest nobody has compared
+    them with; `progress` is told of their bytes, and may raise to end it. Raises what concerns more than one image: a
+    server, a login or a medium that is gone.
     """
     selection = selection or Selection()
     judge = _Judge(a, b, progress, ignore, read_data=read_data)
@@ -144,6 +147,8 @@ def compare(
 def _moved(image: Image, there: _Kept, heirs: Iterable[_Kept]) -> bool:
     """Whether a load has given `image` another id, since `there`, which is something else, has this one."""
     known = digests(image)
+    if image.absent:
+        return bool(there.digests) and not all(heir.digests for heir in heirs)
     return not same_data(known, there.digests) and any(same_data(known, heir.digests) for heir in heirs)
 
 
@@ -164,10 +169,12 @@ def _any(_kept: _Kept) -> str:
 
 def _twins(left: Sequence[_Kept], right: Sequence[_Kept]) -> list[tuple[_Kept, _Kept]]:
     """Pairs of images with the same data, one to one: first those that a load noted to be the same image, then those
-    of one name, then any.
+    of one name, then any. Where neither has a digest to go by, what a load noted is enough.
     """
-    found: list[tuple[_Kept, _Kept]] = []
-    taken: set[str] = set()
+    found = _noted(left, right)
+    taken = {each.id for pair in found for each in pair[1:]}
+    paired = {each.id for each, _ in found}
+    left = [each for each in left if each.id not in paired]
     for left_key, right_key in ((_id, attrgetter("origin")), (_name, _name), (_any, _any)):
         waiting: defaultdict[tuple[Digest, str], deque[_Kept]] = defaultdict(deque)
         for each in right:
@@ -185,6 +192,12 @@ def _twins(left: Sequence[_Kept], right: Sequence[_Kept]) -> list[tuple[_Kept, _
     return found
 
 
+def _noted(left: Sequence[_Kept], right: Sequence[_Kept]) -> list[tuple[_Kept, _Kept]]:
+    """Pairs of images without data or digests of which a load noted that the right one is the left one."""
+    heirs = {each.origin: each for each in reversed(right) if each.origin and not each.digests}
+    return [(each, heirs[each.id]) for each in left if not each.digests and each.id in heirs]
+
+
 def _first_free(kept: _Kept, queues: Iterable[deque[_Kept] | None], taken: set[str]) -> _Kept | None:
     for queue in filter(None, queues):
         while queue and queue[0].id in taken:
@@ -192,6 +205,14 @@ def _first_free(kept: _Kept, queues: Iterable[deque[_Kept] | None], taken: set[s
         if queue and same_data(kept.digests, queue[0].digests):
             return queue.popleft()
     return None
+
+
+def _conversion(a: Image, b: Image) -> str:
+    """What is on both sides, of an image that one has converted."""
+    said = [
+        f"{image.metadata.get('disk_format')}, {image.size} bytes in {side}" for side, image in (("A", a), ("B", b))
+    ]
+    return "; ".join(said)
 
 
 class _Judge:
@@ -205,15 +226,22 @@ class _Judge:
 
     def pair(self, a: Image, b: Image) -> list[Finding]:
         """Two images of one id."""
-        verdict = self._data(a, b)
-        data = [Finding(a.id, a.name, *verdict)] if verdict else []
-        return data + self._metadata(a, b)
+        return self._judged(a, b)
 
     def twins(self, a: Image, b: Image) -> list[Finding]:
-        """Two images with the same data."""
+        """Two images that are one under two ids, as far as is known without reading."""
         accepted = any(fnmatchcase("id", pattern) for pattern in self._ignore)
         ids = [] if accepted else [Finding(a.id, a.name, Kind.OTHER_ID, other=b.id)]
-        return ids + self._metadata(a, b)
+        return ids + self._judged(a, b)
+
+    def _judged(self, a: Image, b: Image) -> list[Finding]:
+        if is_converted(b.metadata, a) or is_converted(a.metadata, b):
+            finding = Finding(a.id, a.name, Kind.CONVERTED, _conversion(a, b), other=b.id if b.id != a.id else "")
+            return [finding, *self._metadata(as_converted(a, b.metadata), b)]
+        verdict = self._data(a, b)
+        other = b.id if b.id != a.id else ""
+        data = [Finding(a.id, a.name, *verdict, other=other)] if verdict else []
+        return data + self._metadata(a, b)
 
     def _metadata(self, a: Image, b: Image) -> list[Finding]:
         fields = field_differences(a, b, self._ignore)
@@ -223,10 +251,11 @@ class _Judge:
     def _data(self, a: Image, b: Image) -> tuple[Kind, str] | None:
         if reason := missing_data(a, b):
             return Kind.DATA_MISSING, reason
-        if reason := other_data(a, b):
-            return Kind.OTHER_DATA, reason
-        if a.absent or a.size == b.size == 0 or same_data(digests(a), digests(b)):
-            return None
+        if not (self._read_data and (a.held.unproven or b.held.unproven)):
+            if reason := other_data(a, b):
+                return Kind.OTHER_DATA, reason
+            if a.absent or a.size == b.size == 0 or same_data(digests(a), digests(b)):
+                return None
         if self._read_data:
             try:
                 return self._read(a, b)
@@ -238,8 +267,15 @@ class _Judge:
         return Kind.NO_DIGEST, f"A has {stated[0]}, B has {stated[1]}"
 
     def _read(self, a: Image, b: Image) -> tuple[Kind, str] | None:
-        """Compare by a digest that one side states, or by one that neither does."""
-        stated = [{each.algorithm: each for each in digests(image) if computable(each.algorithm)} for image in (a, b)]
+        """Compare by a digest that one side has of its data, or by one that neither has."""
+        stated = [
+            {
+                each.algorithm: each
+                for each in (image.held.digests if image.held.unproven else digests(image))
+                if computable(each.algorithm)
+            }
+            for image in (a, b)
+        ]
         algorithm = next(chain(stated[1], stated[0]), _FALLBACK)
         here, there = (
             known.get(algorithm) or self._digest(source, image, algorithm)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from glancearchive.endpoints.archive import ArchiveTarget
-from glancearchive.errors import FormatError, LocalError
+from glancearchive.endpoints.files import FileSource
+from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.base import Base
 from glancearchive.format.growing import DEFAULT_MEMORY
-from glancearchive.format.imageparts import COMPLETE, NO_DATA
+from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA
+from glancearchive.format.places import Places, Split
 from glancearchive.format.reader import Archive
 from glancearchive.format.recordfile import sync_directory
-from glancearchive.format.volumes import part_of
+from glancearchive.format.volumes import is_part, part_of
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
 from glancearchive.operations.transfer import Stop, transfer
@@ -31,6 +34,9 @@ class Dump:
     outcomes: Iterator[Outcome]
     written: Callable[[], int] = int
     root_digest: bytes = field(default=b"")
+    begun: Callable[[], bool] = bool  # whether there is anything in the archive
+    part: Callable[[], Path | None] = lambda: None  # the volume under way
+    volumes: Callable[[], Sequence[Path]] = list  # those of the archive
     complete_before: bool = False  # the archive was finished already, and nothing was done
 
     @property
@@ -64,26 +70,39 @@ def dump(
     progress: Progress,
     level: str = "default",
     block_size: int | None = None,
+    split: Split | None = None,
     index_memory: int = DEFAULT_MEMORY,
     index_directory: Path | None = None,
     jobs: int = 2,
     append: bool = False,
     covering: bool = False,
     hash_originals: bool = False,
+    base: Base | None = None,
     stop: Stop | None = None,
 ) -> Dump:
     """Copy every image of `source` into the archive `path`.
 
-    `level`, `block_size`, `index_memory` and `index_directory` are as `ArchiveWriter` takes them, `hash_originals` as
-    `ArchiveTarget` does.
+    `level`, `block_size`, `split`, `index_memory` and `index_directory` are as `ArchiveWriter` takes them,
+    `hash_originals` as `ArchiveTarget` does.
+    With `base`, which has to stay open, the archive becomes an increment of that.
     Where an earlier dump of the same source was interrupted, it goes on. Where one was finished nothing is done; with
     `append` the archive gets what is new. Nothing is created before the source has answered. When an error or an
-    interruption ends the dump, what could be committed stays in ``path.part``. Raises LocalError when `path` is
-    something else; with `covering` also when it is finished and lacks an image of `source`. With that, nothing is
+    interruption ends the dump, what could be committed stays in ``path.part``, or in the volumes. Raises UsageError
+    when `path` is written in volumes and none are asked for, or the other way round, and when volumes that are finished
+    are to be added to. Raises LocalError when `path` is something else; with `covering` also when it is finished and
+    lacks an image of `source`. With that, nothing is
     created either when there are no images.
     """
+    places = Places(path, split) if path.parent.is_dir() else None
+    if places:
+        places.check()
+    volumes = places.paths if places and split else {}
+    if volumes and _is_finished(volumes):
+        if append:
+            raise UsageError(f"{path}: is finished, and an archive in volumes cannot be added to: write another one")
+        return _finished_before(source, path, [*volumes.values()], covering=covering)
     if path.exists() and not append:
-        return _finished_before(source, path, covering=covering)
+        return _finished_before(source, path, [path], covering=covering)
     begun = _Begun(source)
     if covering and begun.empty:
         return Dump(iter(()))
@@ -96,8 +115,10 @@ def dump(
             source=source.label,
             level=level,
             block_size=block_size,
+            split=split,
             index_memory=index_memory,
             index_directory=index_directory,
+            base=base,
         )
     except BaseException:
         if finished:
@@ -107,13 +128,20 @@ def dump(
         writer.close()
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
     if writer.resumed:
-        log.warning("going on with %s at byte %d", writer.part_path, writer.stored)
-    result = Dump(iter(()), lambda: writer.stored)
+        log.warning("going on with %s, which an earlier run has begun", writer.part_path)
+    result = Dump(
+        iter(()),
+        lambda: writer.stored,
+        begun=lambda: not writer.empty,
+        part=lambda: writer.part_path,
+        volumes=lambda: writer.volumes,
+    )
 
     def run() -> Iterator[Outcome]:
         try:
             target = ArchiveTarget(writer, hash_originals=hash_originals)
-            yield from transfer(begun, target, progress=progress, jobs=jobs, stop=stop)
+            outcomes = transfer(begun, target, progress=progress, jobs=jobs, stop=stop)
+            yield from _superseding(outcomes, writer) if source.label == FileSource.label else outcomes
             result.root_digest = writer.finish()
         except LocalError:
             raise  # the medium failed; what it holds is in the last checkpoint
@@ -130,6 +158,40 @@ def dump(
     return result
 
 
+def _is_finished(volumes: Mapping[int, Path]) -> bool:
+    if is_part(volumes[max(volumes)]):
+        return False
+    try:
+        with Archive(volumes.values()) as archive:
+            return archive.finished
+    except FormatError:
+        return False  # whoever wants to go on will find out
+
+
+def _superseding(outcomes: Iterator[Outcome], writer: ArchiveWriter) -> Iterator[Outcome]:
+    """Hand on the outcomes of image files; then record what has become of earlier failures that are made good by them.
+
+    A file that changed while it was read is another image afterwards, with another id, and nothing will ever be heard
+    again of the one that failed. Where a file of its name is whole in the archive now, that one has no data any more.
+    """
+    seen: set[str] = set()
+    whole: dict[str, str] = {}
+    for outcome in outcomes:
+        seen.add(outcome.id)
+        if outcome.action in (Action.COPIED, Action.PRESENT, Action.UPDATED):
+            whole[outcome.name] = outcome.id
+        yield outcome
+    for entry in writer.all_recorded():
+        begin, end = entry.begin, entry.end
+        if begin is None or end is None or end.status != FAILED or begin.id in seen:
+            continue
+        heir = whole.get(str(begin.metadata.get("name")))
+        if heir is not None:
+            log.info("image %s: superseded by %s", begin.id, heir)
+            reason = f"superseded: the file of this name is here as {heir}; before: {end.reason}"
+            writer.begin(begin.id, begin.metadata, begin.members).give_up(reason, NO_DATA)
+
+
 def _give_back(path: Path) -> None:
     """A finished archive to which nothing was added gets its name again."""
     with suppress(OSError):
@@ -144,20 +206,21 @@ def _finding(image: ArchivedImage) -> Outcome | None:
     return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
 
 
-def _finished_before(source: Source, path: Path, *, covering: bool) -> Dump:
+def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, covering: bool) -> Dump:
     try:
-        with Archive([path]) as archive:
+        with Archive(volumes) as archive:
             if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
                 known = {image.id for image in archive}
                 lacking = [image for image in source.images() if image.id not in known] if covering else []
                 if lacking:
                     raise LocalError(
                         f"{path}: is finished, and {len(lacking)} of the images are not in it, the first is "
-                        f"{lacking[0]}; --append adds them"
+                        f"{lacking[0]}{'; --append adds them' if volumes == [path] else ''}"
                     )
                 findings = list(filter(None, map(_finding, archive)))
                 size = sum(volume.size for volume in archive.volumes.values())
-                return Dump(iter(findings), lambda: size, archive.root_digest, complete_before=True)
+                root = archive.root_digest
+                return Dump(iter(findings), lambda: size, root, volumes=lambda: volumes, complete_before=True)
             origin = archive.header.source
     except FormatError:
         raise LocalError(f"{path}: exists already, and is no archive") from None

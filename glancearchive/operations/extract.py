@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,15 +25,18 @@ _ZEROS = bytes(1 << 20)
 
 def extract_to_file(
     image: ArchivedImage, path: Path, progress: Callable[[int], None], *, glance_hash: bool = False
-) -> int:
-    """Write the image's bytes to `path`, sparse where it has zeros. Returns its size in bytes.
+) -> tuple[int, bool]:
+    """Write the image's bytes to `path`, sparse where it has zeros. Returns its size, and whether anything was written.
 
     The bytes go to a temporary name beside `path` first and get their name only after the image digest matched,
     which was recorded together with the hash that its Glance stated; with `glance_hash` that hash is computed
-    again too. Raises LocalError (also when `path` exists) and FormatError; `path` does not exist then.
+    again too. A `path` that has these bytes already is left alone. Raises ExistsError when it has others, LocalError
+    and FormatError; `path` does not exist then.
     """
-    _refuse_existing(path)
     content = image.content()
+    if is_same(image, path):
+        return content.size, False
+    _refuse_existing(path)
     temporary = path.with_name(f".{path.name}.part")
     if temporary.is_symlink():
         raise ExistsError(f"{temporary}: exists already, and leads elsewhere")
@@ -57,7 +61,7 @@ def extract_to_file(
         raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
-    return content.size
+    return content.size, True
 
 
 def extract_to_stream(
@@ -101,10 +105,7 @@ def extract_to_directory(
         _refuse_existing(metadata)
     size, fresh = 0, False
     if image.size is not None:
-        if is_same(image, data):
-            size = image.size
-        else:
-            size, fresh = extract_to_file(image, data, progress, glance_hash=glance_hash), True
+        size, fresh = extract_to_file(image, data, progress, glance_hash=glance_hash)
     if described:
         return size, fresh
     temporary: Path | None = None
@@ -114,7 +115,8 @@ def extract_to_directory(
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        with suppress(OSError):  # FAT has no modes, and refuses who does not own the whole of it
+            temporary.chmod(0o666 & ~_umask())
         _give_name(temporary, metadata)
     except FileExistsError:
         raise ExistsError(f"{metadata}: exists already") from None
@@ -126,10 +128,12 @@ def extract_to_directory(
     return size, True
 
 
-def foresee_file(image: ArchivedImage, path: Path) -> int:
+def foresee_file(image: ArchivedImage, path: Path) -> tuple[int, bool]:
     """What `extract_to_file` would return or raise, as far as it shows without reading the image. Writes nothing."""
-    _refuse_existing(path)
-    return image.content().size
+    size, same = image.content().size, is_same(image, path)
+    if not same:
+        _refuse_existing(path)
+    return size, not same
 
 
 def foresee_directory(image: ArchivedImage, directory: Path) -> tuple[int, bool]:
@@ -138,9 +142,10 @@ def foresee_directory(image: ArchivedImage, directory: Path) -> tuple[int, bool]
     fresh = not _contains(metadata, text)
     if fresh:
         _refuse_existing(metadata)
-    if image.size is None or is_same(image, data):
-        return image.size or 0, fresh
-    return foresee_file(image, data), True
+    if image.size is None:
+        return 0, fresh
+    size, written = foresee_file(image, data)
+    return size, fresh or written
 
 
 def _places(image: ArchivedImage, directory: Path) -> tuple[Path, Path, str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.glance_import import ImportMethod
 from glancearchive.endpoints.glance_listing import Listing, take_listing
 from glancearchive.endpoints.glance_target import GlanceTarget
 from glancearchive.endpoints.ids import Ids
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.references import references
+from glancearchive.format.packedmaps import PackedMaps
 from glancearchive.image import Buffer, Image, Outcome, Progress, Source
 from glancearchive.operations.transfer import Stop, transfer
+
+_NONE: Mapping[str, Any] = {}
 
 
 def load(
@@ -25,16 +32,19 @@ def load(
     ids: Ids | None = None,
     journal: Journal | None = None,
     store: str = "",
+    method: ImportMethod = ImportMethod.DIRECT,
     stop: Stop | None = None,
 ) -> Iterator[Outcome]:
     """Copy every image of `source` into the Glance behind `api`; yields outcomes as they are known.
 
-    `ids` decides under which ids, and knows afterwards; data go into `store`, or the default one. Raises UsageError
-    when `ids` make no sense for these images, before anything is done; otherwise what `transfer` raises.
+    `ids` decides under which ids, and knows afterwards; data go into `store`, or the default one, by `method`. Raises
+    UsageError when `ids` make no sense for these images, before anything is done; otherwise what `transfer` raises.
     """
     ids = ids or Ids()
     listing, parts = survey(source, api, ids)
-    target = GlanceTarget(api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store)
+    target = GlanceTarget(
+        api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store, method=method
+    )
     for part in parts:
         yield from transfer(part, target, progress=progress, jobs=jobs, stop=stop)
 
@@ -44,40 +54,63 @@ def survey(source: Source, api: GlanceApi, ids: Ids) -> tuple[Listing, list[Part
 
     Raises UsageError when `ids` make no sense for these images.
     """
-    images = list(source.images())
+    images = _Images(source.images())
     ids.check(images)
-    interesting = {image.id for image in images}
+    interesting = set(images.ids)
     if ids.may_renew:
         interesting.update(*(references(image.metadata) for image in images))
     listing = take_listing(api, interesting, needed=ids.may_renew)
-    return listing, [Part(source, part) for part in (_in_order(images) if ids.may_renew else [images])]
+    return listing, [Part(source, images, part) for part in (_in_order(images) if ids.may_renew else [images.ids])]
+
+
+class _Images:
+    """The images of a source, in its order. There may be very many: their metadata are kept encoded."""
+
+    def __init__(self, images: Iterable[Image]) -> None:
+        self._metadata = PackedMaps()
+        self._images: dict[str, tuple[Image, int]] = {}  # without metadata, and their number in `_metadata`
+        for image in images:
+            packed = json.dumps(image.metadata, default=dict).encode()
+            self._images[image.id] = replace(image, metadata=_NONE), self._metadata.add(packed)
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._images)
+
+    def __getitem__(self, image_id: str) -> Image:
+        image, number = self._images[image_id]
+        return replace(image, metadata=json.loads(self._metadata[number]))
+
+    def __iter__(self) -> Iterator[Image]:
+        return map(self.__getitem__, self._images)
 
 
 class Part:
-    """Some images of a source."""
+    """Some images of a source, by their ids."""
 
-    def __init__(self, source: Source, images: Sequence[Image]) -> None:
+    def __init__(self, source: Source, images: _Images, ids: Sequence[str]) -> None:
         self._source = source
         self._images = images
+        self._ids = ids
         self.label = source.label
 
     def images(self) -> Iterator[Image]:
-        yield from self._images
+        return map(self._images.__getitem__, self._ids)
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         return self._source.read(image, offset)
 
 
-def _in_order(images: Sequence[Image]) -> Iterator[list[Image]]:
-    """The images in parts, so that those which others refer to are in an earlier one: their ids are known by then."""
-    known = {image.id: image for image in images}
-    order = TopologicalSorter({image.id: (references(image.metadata) & known.keys()) - {image.id} for image in images})
+def _in_order(images: _Images) -> Iterator[list[str]]:
+    """The images in parts, by id, so that those which others refer to are in an earlier one and have theirs by then."""
+    known = set(images.ids)
+    order = TopologicalSorter({image.id: (references(image.metadata) & known) - {image.id} for image in images})
     try:
         order.prepare()
     except CycleError:
-        yield list(images)
+        yield images.ids
         return
     while order.is_active():
         part = order.get_ready()
-        yield [known[image_id] for image_id in part]
+        yield list(part)
         order.done(*part)

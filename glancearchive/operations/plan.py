@@ -16,38 +16,50 @@ from typing import Any
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
 from glancearchive.endpoints.archive import NO_DIGEST, recorded
-from glancearchive.endpoints.arrival import Arrival, Verdict
+from glancearchive.endpoints.arrival import NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_presence import present
 from glancearchive.endpoints.glance_target import THERE
+from glancearchive.endpoints.glance_upload import obstacle
 from glancearchive.endpoints.ids import Ids
 from glancearchive.endpoints.payload import Payload
 from glancearchive.endpoints.prospects import Prospects
 from glancearchive.errors import LocalError
+from glancearchive.format.base import Base
 from glancearchive.format.catalog import Entry
+from glancearchive.format.places import Places, Split
 from glancearchive.format.reader import Archive
-from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source
 from glancearchive.operations.load import survey
 from glancearchive.operations.transfer import Stop, transfer
+from glancearchive.plural import counted
 
 
 def plan_dump(
-    source: Source, path: Path, *, progress: Progress, jobs: int = 2, stop: Stop | None = None
+    source: Source,
+    path: Path,
+    *,
+    split: Split | None = None,
+    base: Base | None = None,
+    progress: Progress,
+    jobs: int = 2,
+    stop: Stop | None = None,
 ) -> Iterator[Outcome]:
     """What would become of every image of `source` in a dump into the archive `path`, were it added to.
+
+    With `base` a new archive would be an increment of that.
 
     Raises LocalError when `path` is something else.
     """
     entries: dict[str, Entry] = {}
-    there = next(filter(Path.exists, (path, part_of(path))), None)
-    if there is not None:
-        with Archive([there]) as archive:
+    there = [path] if path.exists() else [*Places(path, split).paths.values()] if path.parent.is_dir() else []
+    if there:
+        with Archive(there) as archive:
             if archive.header.source != source.label:
-                raise LocalError(f"{there}: is an archive of {archive.header.source}, not of {source.label}")
+                raise LocalError(f"{there[0]}: is an archive of {archive.header.source}, not of {source.label}")
             entries = {entry.begin.id: entry for entry in archive.catalog.current() if entry.begin is not None}
-    yield from transfer(source, _Recording(entries, path), progress=progress, jobs=jobs, stop=stop)
+    yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
 
 
 class Outlook:
@@ -58,11 +70,17 @@ class Outlook:
         self._lock = threading.Lock()
         self._staying = _Amount()
         self._leaving = _Amount()
+        self._unread = 0
 
     def expect(self, image: Image) -> None:
         """`image` would be created."""
         with self._lock:
             (self._staying if self.prospects.stays(image) else self._leaving).add(image.size or 0)
+
+    def expect_reading(self) -> None:
+        """The data of an image that is there would have to be read to compare them."""
+        with self._lock:
+            self._unread += 1
 
     @property
     def bytes(self) -> int:
@@ -106,9 +124,12 @@ class Outlook:
         count = self._staying.count + self._leaving.count
         if count and not self.prospects.sees_deleted:
             lines.append(
-                f"whether the ids of {count} images can be had is unknown until tried: "
+                f"whether the ids of {counted(count, 'image')} can be had is unknown until tried: "
                 "at most an admin is told which ids were deleted there"
             )
+        if self._unread:
+            images = counted(self._unread, "image")
+            lines.append(f"whether the data of {images} are those that are there is unknown until they are read")
         return lines
 
 
@@ -148,14 +169,15 @@ def plan_load(
 
 
 class _Recording:
-    """An archive with `entries`, to which nothing is added; implements `glancearchive.image.Target`."""
+    """An archive with `entries` and perhaps a `base`, to which nothing is added; implements `image.Target`."""
 
-    def __init__(self, entries: Mapping[str, Entry], path: Path) -> None:
+    def __init__(self, entries: Mapping[str, Entry], base: Base | None, path: Path) -> None:
         self._entries = entries
+        self._base = base
         self.label = f"archive {path}"
 
     def receive(self, image: Image, _source: Source, _progress: Progress) -> Outcome:
-        entry = self._entries.get(image.id)
+        entry = self._entries.get(image.id) or (self._base.entry(image.id) if self._base is not None else None)
         known = recorded(image, entry) if entry is not None else None
         return known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
 
@@ -196,8 +218,13 @@ class _Looking:
         if current is None:
             return self._created(image)
         if policy.is_ours(current, image):
+            if not (image.absent and not policy.is_empty(image)) and (verdict := obstacle(arrival, current)):
+                raise verdict
             return self._finished(image)
         outcome = present(arrival, current, update=False)
+        if outcome.reason == NOT_COMPARED and Image(current).digests:
+            outcome.reason = ""
+            self._outlook.expect_reading()
         if outcome.action is Action.PRESENT and outcome.differences and self._update_metadata:
             changing = tuple(line.partition(":")[0] for line in outcome.differences)
             refused = self._outlook.prospects.dropped(image)

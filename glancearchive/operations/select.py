@@ -13,17 +13,22 @@ import fnmatch
 import glob
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.policy import VISIBILITIES as VISIBILITIES
+from glancearchive.endpoints.policy import rule_for
 from glancearchive.errors import UsageError
 from glancearchive.image import Buffer, Image
 
 Metadata = Mapping[str, Any]
 
+_FILTERS = ("name", "tag", "owner", "visibility", "status", "disk_format", "container_format")
+# Parameters of a listing that are none of its filters (``glance/api/v2/images.py``: ``RequestDeserializer.index``).
+_PARAMETERS = {"limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "size_min", "size_max"}
 STATUSES = ("queued", "saving", "uploading", "importing", "active", "deactivated", "killed", "deleted")
 
 _AGE = re.compile(r"(\d+)([mhdw])", re.ASCII)
@@ -121,7 +126,8 @@ class Selection:
         self._included = _Conditions(now, unknown=True)
         self._excluded = _Conditions(now, unknown=False)
         self._words: list[str] = []
-        for kind, text in conditions:
+        self._conditions = list(conditions)
+        for kind, text in self._conditions:
             self._included.add(kind, text)
             self._words.append(f"--{kind} {text}")
         for text in excluded:
@@ -144,6 +150,20 @@ class Selection:
         self.seen += 1
         self.chosen += chosen
         return chosen
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """What a Glance may be told to list only, by field: all that is chosen is among it, and more may be.
+
+        Nothing when images are named, for it would not be known then which of them there are.
+        """
+        kinds = Counter(kind for kind, _ in self._conditions)
+        if kinds["image"]:
+            return {}
+        # Those of one kind are alternatives, which a Glance does not know.
+        conditions = [(kind, text) for kind, text in self._conditions if kinds[kind] == 1 and kind != "since"]
+        pairs = [text.split("=", 1) if kind == "property" else (kind, text) for kind, text in conditions]
+        return {field: value for field, value in pairs if _tells(field, value)}
 
     def unknown(self) -> list[str]:
         """The ids, names and patterns that were asked for and are those of no image that was seen."""
@@ -174,6 +194,19 @@ class Selected:
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         return self._source.read(image, offset)
+
+
+def _tells(field: str, value: str) -> bool:
+    """Whether a Glance filters by this value of a field just as we do.
+
+    It filters properties by their strings, and its own fields by other rules; it takes ``in:`` and the like for
+    operators (``glance/common/utils.py``: ``split_filter_op``), and lists deleted images by their status.
+    """
+    if not value.strip() == value != "" or glob.has_magic(value) or ":" in value:
+        return False
+    if (field, value) == ("status", "deleted"):
+        return False
+    return field in _FILTERS or (rule_for(field).custom and field not in _PARAMETERS)
 
 
 def point_in_time(text: str, now: datetime) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from glancearchive.endpoints.archive import ArchiveSource
 from glancearchive.image import Image, Source
 from glancearchive.operations.select import Selection
 
@@ -86,16 +87,48 @@ def measure(source: Source, selection: Selection, archive: int | None = None) ->
     return Sizes(images, archive - data, Basis.EXACT)
 
 
-def fill(sizes: Sizes, medium: int) -> int:
-    """Say of each image whether it goes onto a medium of so many bytes; returns the bytes that those take.
+def fill(sizes: Sizes, medium: int, archive: ArchiveSource | None = None) -> int:
+    """Say of each image whether it goes onto a medium of so many bytes; returns the bytes that those take at most.
 
-    Oldest first. One that is too large is left out, and later ones may still fit.
+    Oldest first. One that is too large is left out, and later ones may still fit. `archive` is what the images are in,
+    if any: what one has added there says nothing of what it takes without the others that it shares data with.
     """
-    taken = sizes.overhead
+    if sizes.basis is Basis.EXACT and sizes.needs <= medium:
+        for image in sizes.images:
+            image.fits = True
+        return sizes.needs
+    taken, used = 0, _Used(archive) if archive else None
     for image in sorted(sizes.images, key=lambda image: (image.created, image.id)):
-        image.fits = image.needs is not None and taken + image.needs <= medium
-        taken += (image.needs or 0) if image.fits else 0
+        needs = upper_bound(used.added_by(image.id)) if used else image.needs
+        image.fits = needs is not None and taken + needs <= medium
+        if image.fits:
+            taken += needs or 0
+            if used:
+                used.add(image.id)
     return taken
+
+
+class _Used:
+    """Which blocks of which frames of an archive some images need.
+
+    Of a frame that is all of it at most, and no more than these blocks, as if nothing compressed.
+    """
+
+    def __init__(self, archive: ArchiveSource) -> None:
+        self._archive = archive
+        self._blocks: dict[int, int] = {}
+
+    def added_by(self, image_id: str) -> int:
+        """Stored bytes that an image takes besides what is used already."""
+        size, more = self._archive.block_size, 0
+        for number, (stored, blocks) in self._archive.footprint(image_id).items():
+            used = self._blocks.get(number, 0)
+            more += min(stored, (used | blocks).bit_count() * size) - min(stored, used.bit_count() * size)
+        return more
+
+    def add(self, image_id: str) -> None:
+        for number, (_, blocks) in self._archive.footprint(image_id).items():
+            self._blocks[number] = self._blocks.get(number, 0) | blocks
 
 
 def _measured(image: Image, *, archived: bool) -> ImageSize:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from glancearchive.errors import InterruptedTransferError
-from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
+from glancearchive.image import Action, Image, Later, Outcome, Progress, Source, Target
 
 _GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
 
@@ -57,21 +57,33 @@ def transfer(
     """
     stop = stop or Stop()
     watched = _StoppingProgress(progress, stop)
-    running: set[Future[Outcome]] = set()
+    running: dict[Future[Outcome], Image] = {}
+    later: list[Image] = []
     pool = ThreadPoolExecutor(jobs, "transfer")
+
+    def ended() -> Iterator[Outcome]:
+        """The outcomes of those that end next."""
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            image = running.pop(future)
+            try:
+                yield future.result()
+            except Later:
+                later.append(image)
+
+    def begin(image: Image) -> None:
+        stop.check()
+        running[pool.submit(_receive, target, image, source, watched)] = image
+
     try:
         for image in source.images():
-            stop.check()
             len(image.members)  # a Glance is asked for them now, and not in the middle of a transfer
-            running.add(pool.submit(_receive, target, image, source, watched))
+            begin(image)
             while len(running) >= 2 * jobs:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+                yield from ended()
+        while running or later:
+            while later and len(running) < 2 * jobs:
+                begin(later.pop(0))
+            yield from ended()
     finally:
         stop.request()  # an error, an interruption or a caller that looks away ends the others too
         pool.shutdown(wait=False, cancel_futures=True)

@@ -59,7 +59,7 @@ class Environment:
         if final.is_dir():
             return final
         final.parent.mkdir(exist_ok=True)
-        with _locked(final.parent / f"{name}.lock"):
+        with locked(final.parent / f"{name}.lock"):
             if not final.is_dir():
                 partial = final.parent / f"{name}.{uuid.uuid4().hex}"
                 partial.mkdir()
@@ -90,7 +90,7 @@ def environment() -> Environment:
 
     if not usable():
         root.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(root.with_name(root.name + ".lock")):
+        with locked(root.with_name(root.name + ".lock")):
             if not usable():
                 _build(root)
                 marker.write_text(wanted)
@@ -127,7 +127,8 @@ def _build(root: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; `path` is a file for nothing else."""
     # The lock is the kernel's, so it ends with its process; the file stays, because removing it would race.
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

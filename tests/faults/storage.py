@@ -60,11 +60,23 @@ def after_kill(before: dict[str, bytes], steps: Sequence[Step], part: float = 0.
 
 
 def after_power_cut(before: dict[str, bytes], steps: Sequence[Step], rng: random.Random) -> Disk:
-    """What a power cut after `steps` may leave, where `before` and `steps` are about one file.
+    """What a power cut after `steps` may leave, where `before` and `steps` are about one file, or `before` is empty.
 
     What was written before the last fsync is there. Of the writes after it there is a prefix, or any sectors, others
     being missing, zero or foreign. Names count as durable after an fsync of their directory; before, they may be lost.
     """
+    created = [step.name for step in steps if step.kind == "create"]
+    if len(created) < 2:
+        return _one_after_power_cut(before, steps, rng)
+    disk = Disk({})
+    for name in created:
+        own = [step for step in steps if step.kind == "sync-names" or step.name.partition("\n")[0] == name]
+        disk.files |= _one_after_power_cut({}, own, rng).files
+    return disk
+
+
+def _one_after_power_cut(before: dict[str, bytes], steps: Sequence[Step], rng: random.Random) -> Disk:
+    """The same of one file."""
     synced = max((number + 1 for number, step in enumerate(steps) if step.kind == "sync"), default=0)
     disk = after_kill(before, steps[:synced])
     if not disk.files:
@@ -105,12 +117,16 @@ def _tear(file: bytearray, step: Step, style: str, rng: random.Random) -> None:
     while at < end:
         stop = min(end, at - at % SECTOR + SECTOR)
         arrived = rng.random() < 0.6
+        if 0 < at < SECTOR:
+            arrived = any(file[:at])  # as the beginning of the sector did
         if arrived or rng.random() < 0.7:  # else the file ends before it, unless a later sector arrives
             if len(file) < stop:
                 file.extend(bytes(stop - len(file)))
             piece = step.data[at - step.at : stop - step.at]
             if not arrived:
-                piece = bytes(stop - at) if style == "zeros" else rng.randbytes(stop - at)
+                piece = rng.randbytes(stop - at)
+                if style == "zeros" or at < SECTOR:  # what others left is not seen in the first sector of a new file
+                    piece = bytes(stop - at)
             if arrived or style != "sectors":
                 file[at:stop] = piece
         at = stop

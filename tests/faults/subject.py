@@ -14,6 +14,7 @@ from unittest import mock
 import glancearchive
 import glancearchive.operations.dump as dump_module
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome
 from tests.cloud.images import pattern
@@ -76,10 +77,11 @@ def small_steps(frame: int = 2 * BLOCK) -> Iterator[None]:
         yield
 
 
-def dump(path: Path, source: Images, *, append: bool = False) -> list[Outcome]:
+def dump(path: Path, source: Images, *, append: bool = False, volume_size: int | None = None) -> list[Outcome]:
     """One run of the command, as far as it comes."""
     with small_steps():
-        run = dump_module.dump(source, path, progress=Counter(), jobs=1, append=append)
+        split = Split(volume_size) if volume_size else None
+        run = dump_module.dump(source, path, progress=Counter(), jobs=1, append=append, split=split)
         return list(run.outcomes)
 
 

@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import resource
@@ -19,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,8 @@ from tests.command import Done, environ, finished
 
 _longest_pause = float("inf")
 _MOTHER = "from tests.faults.zygote import mother; mother()"
+_mothers = ExitStack()
+atexit.register(_mothers.close)
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Zygote:
         stdout, stderr = Path(self._directory.name, "stdout"), Path(self._directory.name, "stderr")
         order = {
             "arguments": [str(argument) for argument in arguments],
-            "env": dict(env or {}),
+            "env": environ(env),
             "changes": changes,
             "stdout": str(stdout),
             "stderr": str(stderr),
@@ -123,28 +128,41 @@ class Zygote:
         self._directory.cleanup()
 
 
+_idle: list[Zygote] = []
+
+
+def forked(*arguments: str | Path, env: Mapping[str, str] | None = None, **changes: Any) -> Done:
+    """`Zygote.run` by a mother that is kept for the next time; there are as many as run at a time."""
+    try:
+        zygote = _idle.pop()
+    except IndexError:
+        zygote = _mothers.enter_context(Zygote())
+    done = zygote.run(*arguments, env=env, **changes)
+    _idle.append(zygote)
+    return done
+
+
 def mother() -> None:
     """Reads orders and forks. One thread only, so that a fork is safe."""
     sleep = time.sleep
     # Before the imports: the default of a parameter is what a function was when it was defined.
     time.sleep = lambda seconds, /: sleep(min(float(seconds), _longest_pause))
 
+    # What takes longest, so that no child has to.
+    import glancearchive.endpoints.cloud
+    import glancearchive.operations.dump  # noqa: F401
     from glancearchive.cli import main
-    from glancearchive.endpoints import cloud  # noqa: F401  # what takes longest, so that no child has to
 
+    gc.collect()
+    gc.freeze()  # that of the mother's memory which a child does not touch is not copied
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()
         if not pid:
             _become(order)
             _change(**order["changes"])
-            try:
-                main()
-            except SystemExit as end:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(end.code if isinstance(end.code, int) else 1)
-            os._exit(99)
+            main()
+            os._exit(99)  # it does not return
         print(pid, flush=True)
         sys.stdin.readline()
         print(os.waitpid(pid, 0)[1], flush=True)
@@ -152,6 +170,7 @@ def mother() -> None:
 
 def _become(order: dict[str, Any]) -> None:
     """A process as a shell would have started it."""
+    os.environ.clear()
     os.environ.update(order["env"])
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)

@@ -328,7 +328,7 @@ def test_an_image_refused_halfway_is_failed(tmp_path: Path) -> None:
     writer.begin("z", {"id": "z"}).give_up("queued", "no-data")
     with pytest.raises(ValueError, match="not ended"):
         writer.finish()
-    writer._live[1].give_up("left over")
+    writer._chain.live[1].give_up("left over")
     writer.finish()
     with glancearchive.open(tmp_path / "a.gla") as archive:
         assert {image.id: image.status for image in archive} == {"x": "failed", "y": "failed", "z": "no-data"}

@@ -111,8 +111,11 @@ def test_an_image_with_a_gap_does_not_go_on(tmp_path: Path, monkeypatch: pytest.
 
 def test_reading_back_does_not_wait_for_who_waits_for_it(tmp_path: Path) -> None:
     add(writer := ArchiveWriter(tmp_path / "x.gla"), "one", DATA)
+    writer.commit()
+    with glancearchive.open(tmp_path / "x.gla.part") as archive:
+        (frame,) = archive.catalog.frames
     with writer._lock:
-        reader = threading.Thread(target=writer._opened, daemon=True)
+        reader = threading.Thread(target=writer._read_back, args=[frame], daemon=True)
         reader.start()
         reader.join(30)
         assert not reader.is_alive()

@@ -1,0 +1,115 @@
+"""Need-lists on the command line: ``--need`` writes one, ``dump --for`` answers one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glancearchive.cli.outcomes import conclude, told
+from glancearchive.cli.output import note, size_text
+from glancearchive.cli.readback import ReadBacks
+from glancearchive.cli.tally import Tally
+from glancearchive.cli.transfers import Announced
+from glancearchive.errors import GlanceArchiveError, UsageError
+from glancearchive.format.needlist import NeedList
+from glancearchive.format.volumes import part_of
+from glancearchive.operations.bandwidth import Bandwidth, Limited
+from glancearchive.operations.need import read_need, write_need
+from glancearchive.operations.select import Selection
+
+if TYPE_CHECKING:
+    from glancearchive.image import Source
+
+need_option = click.option(
+    "--need",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write what is damaged or missing to FILE, for dump --for at the source.",
+)
+for_option = click.option(
+    "--for",
+    "need",
+    metavar="NEED",
+    type=click.Path(path_type=Path, readable=False),
+    help="Write a repair archive: only what this need-list asks for.",
+)
+
+
+def tell_need(path: Path, needed: NeedList) -> dict[str, Any]:
+    """Write the need-list, say so on stderr; what ``--json`` says of it."""
+    write_need(path, needed)
+    blocks = sum(count for image in needed.images for _, count in image.ranges or ())
+    whole = sum(image.ranges is None for image in needed.images)
+    text = f"{len(needed.images)} images, {size_text(blocks * needed.block_size)} of parts, {whole} as a whole"
+    more = "; and all images that are not known here" if needed.incomplete else ""
+    note(f"glancearchive: {path}: needed are {text}{more}; take it to the source: glancearchive dump SERVER OUT --for")
+    return {
+        "file": str(path),
+        "images": len(needed.images),
+        "bytes": blocks * needed.block_size,
+        "whole": whole,
+        "incomplete": needed.incomplete,
+    }
+
+
+def answer_need(
+    source: Source,
+    archive: Path,
+    need: Path,
+    selection: Selection,
+    progress: Tally,
+    reads: ReadBacks,
+    *,
+    level: str,
+    jobs: int,
+    bwlimit: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """``dump --for``: a repair archive for the need-list `need`, read back by `reads`. The exit code."""
+    from glancearchive.operations.patch import patch
+
+    bandwidth = Bandwidth(bwlimit) if bwlimit else None
+
+    def prepared(images: Source) -> Source:
+        announced = Announced(images, progress)
+        return Limited(announced, bandwidth) if bandwidth else announced
+
+    needed = read_need(need)
+    if not (needed.images or needed.incomplete):
+        raise UsageError(f"{need}: asks for nothing")
+    result = patch(
+        source,
+        archive,
+        needed,
+        progress=progress,
+        chooses=selection.chooses,
+        prepared=prepared,
+        bandwidth=bandwidth,
+        level=level,
+        jobs=jobs,
+    )
+    progress.stores(lambda: result.stored)
+    try:
+        outcomes = list(told(result.outcomes, progress, quiet or as_json))
+    except (GlanceArchiveError, KeyboardInterrupt):
+        if part_of(archive).exists():
+            note(f"glancearchive: what was committed is in {part_of(archive)}; the same command goes on from there")
+        raise
+    reads.read([archive])
+    document = {
+        "archive": str(archive),
+        "server": source.label,
+        "need": str(need),
+        "repairs": needed.archive_id.hex(),
+        "stored": result.stored,
+        "root_digest": result.root_digest.hex(),
+        "read_back": reads.document(),
+    }
+    where = f", stored in {size_text(result.stored)}: {archive}"
+    code = conclude(document, outcomes, as_json, where, sound=reads.well, progress=progress)
+    if not as_json:
+        reads.tell()
+    return code

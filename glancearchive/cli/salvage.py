@@ -1,0 +1,90 @@
+"""``salvage``: what is whole in a damaged archive, into a new one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import glancearchive
+from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
+from glancearchive.cli.outcomes import conclude, told
+from glancearchive.cli.output import note, tell
+from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.tally import Tally
+from glancearchive.format.medium import check_name
+from glancearchive.format.reader import Archive
+from glancearchive.format.strays import adopt, find_strays
+
+
+@click.command()
+@archive_argument
+@click.argument("out", type=click.Path(path_type=Path, readable=False))
+@with_option
+@json_option
+@quiet_option
+def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
+    """Write all that is whole in a damaged ARCHIVE as the new archive OUT, and say what cannot be known.
+
+    All records are searched for, also where those that list them are damaged, and frames that no record
+    describes are put to use where their numbers follow from those around them. Images that are not whole are recorded
+    in OUT as failed. When it was interrupted, the same command goes on.
+
+    \b
+    glancearchive salvage damaged.gla salvaged.gla
+    glancearchive salvage damaged.gla salvaged.gla --with repair.gla --json
+    """  # noqa: D301  # click wants the backspace itself
+    check_name(out)
+    from glancearchive.operations.reslice import reslice
+
+    with (
+        glancearchive.open(archive, *others) as opened,
+        showing_progress("salvaged", quiet=quiet or as_json) as progress,
+    ):
+        tell_faults(opened)
+        opened.load_extents()
+        strays = [
+            _document(opened, stray.header.offset, stray.header.end, stray.volume)
+            | {"frame": stray.header.number, "blocks": stray.blocks, "used": adopt(opened, stray)}
+            for stray in find_strays(opened)
+        ]
+        unknown = _unknown(opened)
+        for one in strays:
+            what = "is used" if one["used"] else "nothing tells which blocks they are"
+            note(f"glancearchive: {one['volume']}: frame {one['frame']} is described nowhere; its blocks: {what}")
+        for line in unknown:
+            note(f"glancearchive: {line}", "yellow")
+        progress.expect_bytes(sum(frame.stored_size for frame in opened.catalog.frames))
+        result = reslice(opened, out, None, progress=progress.count)
+        outcomes = list(told(result.outcomes, Tally(), quiet or as_json))
+        faults = [str(fault) for fault in opened.faults]
+    document = {
+        "archive": str(archive),
+        "out": str(out),
+        "faults": faults,
+        "strays": strays,
+        "unknown": unknown,
+        "stored": result.writer.stored,
+        "root_digest": result.root_digest.hex(),
+    }
+    if not as_json and result.root_digest:
+        tell(f"{out}: root digest {result.root_digest.hex()}")
+    return conclude(document, outcomes, as_json, f" into {out}", sound=not unknown, progress=progress)
+
+
+def _document(archive: Archive, begin: int, end: int, volume: int) -> dict[str, Any]:
+    return {"volume": archive.volume_name(volume), "begin": begin, "end": end}
+
+
+def _unknown(archive: Archive) -> list[str]:
+    """What cannot be known of `archive`, a line each."""
+    lines = [f"image number {image.number}: no record at hand says what it is" for image in archive if not image.id]
+    end = archive.ends.get(max(archive.volumes))
+    if end is None or not end.final:
+        lines.append("how many images there were: the last end record is not at hand")
+    else:
+        missing = end.images - len(archive.catalog.entries)
+        if missing > 0:
+            lines.append(f"{missing} of {end.images} images: no record at hand mentions them")
+    return lines

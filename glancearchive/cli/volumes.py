@@ -1,0 +1,126 @@
+"""How ``dump`` and ``reslice`` split an archive into volumes: the options they share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glancearchive.cli.output import note
+from glancearchive.cli.parameters import Bytes
+from glancearchive.errors import LocalError, UsageError
+from glancearchive.format.medium import check_name
+from glancearchive.format.places import Split
+
+AUTO = "auto"
+
+
+class VolumeSize(Bytes):
+    """A number of bytes, or ``auto``: as much as the file system takes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == AUTO else super().convert(value, param, ctx)
+
+
+class Directories(click.ParamType[tuple[Path, ...]]):
+    """Directories with commas in between."""
+
+    name = "directories"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Path, ...]:
+        if isinstance(value, tuple):
+            return value
+        found = tuple(Path(one) for one in value.split(",") if one)
+        if not found:
+            self.fail("no directory is named", param, ctx)
+        return found
+
+
+_OPTIONS = (
+    click.option(
+        "--volume-size",
+        type=VolumeSize(),
+        metavar="SIZE|auto",
+        help="Write volumes of at most this size; auto: of the largest that the file system takes.",
+    ),
+    click.option(
+        "--spread",
+        type=Directories(),
+        metavar="DIR,DIR…",
+        help="Write volumes into these directories, into each until its medium is full.",
+    ),
+    click.option(
+        "--volume-local-dedup", is_flag=True, help="Store again what is in a volume before, so that fewer are needed."
+    ),
+)
+
+
+def volume_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The options, given to the command as `split`: a `Split`, or None for an archive in one piece."""
+
+    @wraps(command)
+    def splitting(
+        *arguments: Any,
+        volume_size: int | str | None,
+        spread: tuple[Path, ...] | None,
+        volume_local_dedup: bool,
+        **options: Any,
+    ) -> int:
+        split = None
+        if volume_size is not None or spread:
+            size = None if isinstance(volume_size, str) else volume_size
+            split = Split(size, volume_local_dedup, spread or (), _ask)
+        elif volume_local_dedup:
+            raise UsageError("--volume-local-dedup is for an archive in volumes: see --volume-size and --spread")
+        return command(*arguments, split=split, **options)
+
+    result: Callable[..., int] = splitting
+    for option in reversed(_OPTIONS):
+        result = option(result)
+    return result
+
+
+def check_spread(archive: Path, split: Split | None) -> None:
+    """With directories to spread over, the archive has a name and no place of its own.
+
+    Raises UsageError, and LocalError for a directory that does not exist.
+    """
+    if split is None or not split.directories:
+        return
+    if archive.parent != Path():
+        raise UsageError(f"{archive}: with --spread the archive is named without a directory: {archive.name}")
+    for one in split.directories:
+        if not one.is_dir():
+            raise LocalError(f"{one}: is no directory to spread the archive over")
+        check_name(one / archive.name)
+
+
+def committed_in(part: Path, volumes: Sequence[Path]) -> str:
+    """Where an archive is that an error or an interruption has left: `part` is the volume under way, if it is there."""
+    last = part if part.exists() else volumes[-1]
+    return f"the volumes up to {last}" if len(volumes) > 1 else str(last)
+
+
+def _ask(message: str) -> Path:
+    """Another directory, from whoever sits at the terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise LocalError(f"{message}; add it to --spread, and the same command goes on")
+    note(f"glancearchive: {message}")
+    note("glancearchive: what is finished is closed: its medium can be taken out")
+    while True:
+        try:
+            answer = click.prompt("Directory on the next medium (none: give up)", "", show_default=False, err=True)
+        except click.Abort:
+            answer = ""
+        if not answer:
+            raise LocalError(f"{message}; the same command goes on")
+        directory = Path(answer)
+        if directory.is_dir():
+            return directory
+        note(f"glancearchive: {directory} is no directory")

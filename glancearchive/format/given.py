@@ -1,0 +1,149 @@
+"""The files that were given to be read together: volumes of one archive, and of others that it needs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from glancearchive.errors import ArchiveError, FormatError, StrangerError, UnsupportedError, VolumeError
+from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordType
+from glancearchive.format.schema import ArchiveHeader, End
+from glancearchive.format.structured import read_structured
+from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import volume_number
+
+
+class GivenVolumes:
+    """The volumes at `paths`, by archive; a context manager that closes those that nobody took.
+
+    `asked` is the id of the archive that is meant: the first one given that no other one names as what it is read
+    with. `faults` are files that are no volumes, or are there twice. Raises the first fault when there is no volume at
+    all, UnsupportedError for a volume of a newer version, LocalError for a file that cannot be opened.
+    """
+
+    def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
+        self.faults: list[FormatError] = []
+        self._archives: dict[bytes, dict[int, Volume]] = {}
+        self._repairs: list[tuple[bytes, bytes]] = []  # ids: of what is repaired, of what repairs it
+        try:
+            for path in paths:
+                self._open(path)
+            if not self._archives:
+                raise self.faults[0]
+        except BaseException:
+            self.close()
+            raise
+        self._tell_apart()
+        self.asked = self._find_asked()
+
+    def _open(self, path: str | os.PathLike[str]) -> None:
+        volume = Volume(path)
+        try:
+            number, archive_id = identify(volume)
+            known = self._archives.setdefault(archive_id, {})
+            if number in known:
+                raise StrangerError(f"is volume {number}, and so is {known[number].name}", volume=volume.name)
+            known[number] = volume
+        except FormatError as error:
+            volume.close()
+            if isinstance(error, UnsupportedError):
+                raise
+            self.faults.append(error)
+
+    def _tell_apart(self) -> None:
+        """Volumes of different archives may have the same file name; messages then have the whole path."""
+        volumes = [volume for _, volume in self.left()]
+        names = Counter(volume.name for volume in volumes)
+        for volume in volumes:
+            if names[volume.name] > 1:
+                volume.name = str(volume.path)
+
+    def _find_asked(self) -> bytes:
+        needed: set[bytes] = set()
+        if len(self._archives) > 1:
+            for archive_id, volumes in self._archives.items():
+                header = next(filter(None, map(peek_header, volumes.values())), None)
+                if header is not None and header.base is not None and header.base.archive_id != archive_id:
+                    needed.add(header.base.archive_id)
+                if header is not None and header.repairs is not None and header.repairs.archive_id in self._archives:
+                    self._repairs.append((header.repairs.archive_id, archive_id))
+                    needed.add(archive_id)
+        return next((one for one in self._archives if one not in needed), next(iter(self._archives)))
+
+    @property
+    def archive_ids(self) -> list[bytes]:
+        """The archives whose volumes were not taken, in the order given."""
+        return list(self._archives)
+
+    def __contains__(self, archive_id: bytes) -> bool:
+        return archive_id in self._archives
+
+    def repairing(self, archive_id: bytes) -> list[bytes]:
+        """The ids of the repair archives for this one, in the order they were given."""
+        return [repair for repaired, repair in self._repairs if repaired == archive_id]
+
+    def take(self, archive_id: bytes) -> tuple[dict[int, Volume], list[FormatError]]:
+        """The volumes of an archive by number, which belong to the caller from then on, and what their names say wrong.
+
+        Raises KeyError when there are none, or they were taken.
+        """
+        volumes, faults = self._archives.pop(archive_id), list[FormatError]()
+        for number, volume in volumes.items():
+            if len(volumes) > 1 and volume_number(volume.path) not in (None, number):
+                faults.append(VolumeError(f"is volume {number} by what it says", volume=volume.name))
+        return volumes, faults
+
+    def left(self) -> Iterator[tuple[bytes, Volume]]:
+        """The volumes that were not taken, each with the id of its archive."""
+        for archive_id, volumes in self._archives.items():
+            for volume in volumes.values():
+                yield archive_id, volume
+
+    def close(self) -> None:
+        """Close what was not taken."""
+        for _, volume in self.left():
+            volume.close()
+
+    def __enter__(self) -> GivenVolumes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def peek_header(volume: Volume) -> ArchiveHeader | None:
+    """The header of the archive as `volume` says it, at its front or in its end record; None when neither is whole."""
+    for at_the_end in (False, True):
+        try:
+            header = volume.end_header() if at_the_end else volume.read_header(0)
+            content = None if header is None else read_structured(volume, header, 0)
+        except FormatError:
+            continue
+        if isinstance(content, End):
+            return content.header
+        if isinstance(content, ArchiveHeader):
+            return content
+    return None
+
+
+def identify(volume: Volume) -> tuple[int, bytes]:
+    """Number and archive id of a volume. Raises ArchiveError when it is none."""
+    if volume.size == 0:
+        raise ArchiveError("is empty", volume=volume.name)
+    if volume.size < HEADER_SIZE:
+        raise ArchiveError(f"is no glancearchive: it has {volume.size} bytes only", volume=volume.name)
+    try:
+        header = volume.read_header(0)
+        if header.type == ISOLATED:
+            raise ArchiveError("is an isolated catalog, which has no data: dump takes it as --base", volume=volume.name)
+        if header.type != RecordType.HEADER or header.offset != 0:
+            raise ArchiveError("is no glancearchive: it does not begin with a header record", volume=volume.name)
+    except ArchiveError:
+        raise
+    except FormatError:
+        last = volume.end_header()
+        if last is None:
+            raise ArchiveError("is no glancearchive (no record header at either end)", volume=volume.name) from None
+        header = last
+    return header.volume, header.archive_id

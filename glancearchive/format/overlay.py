@@ -1,0 +1,81 @@
+"""Repair archives laid over the archive that they repair: which images become what (SPEC section 6.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from glancearchive.format.catalog import UNFINISHED, Entry
+from glancearchive.format.imageparts import COMPLETE, FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """`entry` is what becomes of `original` (None: an image that nobody knew of) with what `patch` has.
+
+    Its extents are those of the others, and so are there only after `apply`, once theirs have been read.
+    """
+
+    entry: Entry
+    original: Entry | None
+    patch: Entry
+
+    def apply(self) -> None:
+        """Put the extents together."""
+        ranges = self.patch.end.patch if self.patch.end is not None else None
+        if self.original is None or ranges is None:
+            self.entry.extent_map = self.patch.extent_map
+        else:
+            self.entry.extent_map = self.original.extent_map.overlaid(self.patch.extent_map, ranges)
+
+
+def mend(entries: Sequence[Entry], patches: Iterable[Entry], number: int) -> tuple[list[Entry], list[Mended]]:
+    """The images of an archive, some of them mended, and how. `patches` are the images of its repair archives.
+
+    Images that the archive did not know of follow, numbered from `number` on. What no record told the name of is left
+    out when it has become one of the mended.
+    """
+    known = {entry.begin.id: entry for entry in entries if entry.begin is not None}
+    mended: list[Mended] = []
+    for patch in patches:
+        if patch.begin is None or patch.end is None:
+            continue
+        original = known.get(patch.begin.id)
+        if not _fits(patch, original):
+            continue
+        if original is None:
+            entry, number = Entry(number, patch.begin, patch.end), number + 1
+        else:
+            entry = Entry(original.number, original.begin, original.end if _complete(original) else patch.end)
+        known[patch.begin.id] = entry
+        mended.append(Mended(entry, original, patch))
+    digests = {one.entry.end.digest for one in mended if one.entry.end is not None} - {None}
+    found = {entry.number: entry for entry in entries if not (_unnamed(entry) and _digest(entry) in digests)}
+    found.update((entry.number, entry) for entry in known.values())
+    return [found[one] for one in sorted(found)], mended
+
+
+def _fits(patch: Entry, original: Entry | None) -> bool:
+    """Whether `patch` says something new of `original`. It has to be the same image, by its digest."""
+    assert patch.end is not None
+    if patch.status == FAILED:
+        return False
+    if original is None or original.status in (UNFINISHED, FAILED):
+        return patch.end.patch is None
+    return _complete(original) and (patch.end.size, patch.end.digest) == (_size(original), _digest(original))
+
+
+def _complete(entry: Entry) -> bool:
+    return entry.status == COMPLETE
+
+
+def _unnamed(entry: Entry) -> bool:
+    return entry.begin is None
+
+
+def _size(entry: Entry) -> int | None:
+    return entry.end.size if entry.end is not None else None
+
+
+def _digest(entry: Entry) -> bytes | None:
+    return entry.end.digest if entry.end is not None else None

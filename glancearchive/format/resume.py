@@ -1,0 +1,195 @@
+"""Where a writer begins, or goes on: after the last good commit record of an archive's volumes (SPEC section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from glancearchive.errors import ExistsError, FormatError, LocalError, MissingError, UsageError, VolumeError
+from glancearchive.format.blockindex import BlockIndex
+from glancearchive.format.given import identify
+from glancearchive.format.header import BEGINNING, RecordHeader, RecordType
+from glancearchive.format.openvolume import OpenVolume, least_limit
+from glancearchive.format.places import Places
+from glancearchive.format.recordfile import reopen
+from glancearchive.format.scan import Position, Step, VolumeScan
+from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, ArchiveHeader, Checkpoint, End
+from glancearchive.format.state import Relation, State, new_state
+from glancearchive.format.structured import read_structured
+from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import is_part, sibling
+
+_MOST_UNBORN = 1 << 16  # bytes; a header record is far smaller
+_SECTOR = 512  # bytes that arrive as a whole
+
+
+def open_archive(
+    places: Places,
+    source: str,
+    level: str,
+    block_size: int | None,
+    index: BlockIndex,
+    relation: Relation | None = None,
+) -> tuple[State, OpenVolume, bool]:
+    """The archive at `places` for writing, its volume under way, and whether there was something to go on with.
+
+    What follows the last good commit record is cut off. Raises ExistsError when it is finished; UsageError for another
+    `block_size` than it has, which cannot be changed, and when the volumes could not hold what they must; else as
+    `find_state`.
+    """
+    places.check()
+    path, paths = places.path, dict(places.paths)
+    if places.split is None and path.exists():
+        raise ExistsError(f"{path}: exists already")
+    last = max(paths, default=0)
+    for number, one in paths.items():
+        if is_part(one) and number < last:
+            raise LocalError(f"{one}: is not finished, and yet there is volume {last}: {paths[last]}")
+    file = reopen(paths[last]) if last and is_part(paths[last]) else None  # nobody else writes it from now on
+    try:
+        state = find_state(paths, index) if last else None
+        resumed = state is not None or last > 0
+        if state is None:
+            state = new_state(source, level, block_size or DEFAULT_BLOCK_SIZE, index, relation)
+        header = state.header
+        if block_size not in (None, header.block_size):
+            message = f"{path}: has blocks of {header.block_size} bytes, and cannot be gone on with in blocks of"
+            raise UsageError(f"{message} {block_size}: leave out the block size, or begin another archive")
+        wanted, there = relation.base if relation else None, header.base
+        if wanted != there:
+            what = f"an increment of {there}" if there else "no increment"
+            raise UsageError(f"{path}: was begun as {what}: go on with it so, or begin another archive")
+        size, least = places.split.size if places.split else None, least_limit(header)
+        if size is not None and size < least:
+            raise UsageError(f"{path}: volumes of {size} bytes are too small: the least is {least} bytes")
+
+        if file is None and state.end is not None and state.end.final:
+            raise ExistsError(f"{paths[last]}: exists already")
+        unborn = state.offset == 0
+        if file is None or unborn or state.volume < last:
+            number = 1 if unborn else state.volume + 1
+            place = places.choose(number, least) if file is None else places.of(number)
+            return state, OpenVolume.create(place, state, places.limit(place), file), resumed
+        volume = OpenVolume.reopen(places.of(last), state, places.limit(places.of(last)), file)
+    except BaseException:
+        if file is not None:
+            file.close()
+        raise
+    if state.end is not None and not state.end.final:
+        volume.sync()  # the run that wrote the end may not have lived to do it
+        volume.give_name()
+        place = places.choose(last + 1, least)
+        volume = OpenVolume.create(place, state, places.limit(place))
+    elif not volume.can_end():
+        volume.close()
+        raise UsageError(f"{volume.part_path}: has {volume.offset} bytes already: volumes have to be larger than that")
+    return state, volume, resumed
+
+
+def find_state(paths: Mapping[int, Path], index: BlockIndex) -> State | None:
+    """The state at the last good commit record of the volumes at `paths` by number, with `index` for its blocks.
+
+    Only their records are read, no data. None when not even the header record of the one volume became durable. Raises
+    FormatError for what is no archive, and for damage before the last thing that was committed; MissingError when a
+    volume before another one is not there.
+    """
+    state: State | None = None
+    position = Position()
+    last = max(paths)
+    for number in range(1, last + 1):
+        if number not in paths:
+            name = sibling(paths[last], number).name
+            raise MissingError(f"volume {number} is missing: what it has is needed for going on", volume=name)
+        volume = Volume(paths[number])
+        try:
+            if number == last and is_unborn(volume):
+                return state
+            state = _read_volume(volume, number, state, index, position, last=number == last)
+        finally:
+            volume.close()
+        if number < last and (state.end is None or state.end.final):
+            raise VolumeError("has no volume after it, and yet there is one", volume=volume.name)
+    return state
+
+
+def _read_volume(
+    volume: Volume, number: int, state: State | None, index: BlockIndex, position: Position, *, last: bool
+) -> State:
+    """Go through one volume, the one after what `state` tells, None for the first one."""
+    claimed, archive_id = identify(volume)
+    if claimed != number or (state is not None and state.archive_id != archive_id):
+        what = f"is volume {claimed} of archive {archive_id.hex()}"
+        raise VolumeError(f"{what}, and no volume {number} that could be gone on with", volume=volume.name)
+    opened = False  # whether the header record has been met
+    pending: dict[RecordType, int] = {}  # numbers of records that no commit record has covered yet
+    end: tuple[RecordHeader, End] | None = None  # an end record whose copy has not been met
+    fault: FormatError | None = None  # what follows the last good commit record, when that is not simply the end
+    for step in VolumeScan(volume, archive_id, number, None, position):
+        header, content = step.header, step.content
+        if fault is not None or step.faults or header is None:
+            fault = fault or next(iter(step.faults), None)
+            if fault is not None and fault.unreadable:
+                raise LocalError(f"{fault}; going on would cut off what stands there, if it is there")
+            if fault is not None and opened and state is not None and (not last or _was_committed(step, state)):
+                fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
+                fault.message += "take from it what can be read, and begin a new archive"
+                raise fault
+            continue
+        kind = RecordType(header.type) if header.type in RecordType.__members__.values() else None
+        if kind is not None:
+            pending[kind] = header.number + 1
+        if isinstance(content, ArchiveHeader):
+            state = state or State.begin(content, archive_id, index)
+            state.open_volume(content, header)
+            opened = True
+        elif not opened or state is None:
+            break
+        elif isinstance(content, Checkpoint):
+            state.learn(content)
+            state.commit(header)
+        elif isinstance(content, End):
+            end = header, content
+            continue
+        elif kind is RecordType.END and end is not None:  # the copy: only now the end record counts
+            state.end_session(*end)
+        else:
+            continue
+        state.numbers.update(pending)
+        pending.clear()
+    if not opened or state is None:
+        raise fault or FormatError("has no header record to go on from", volume=volume.name)
+    return state
+
+
+def _was_committed(step: Step, state: State) -> bool:
+    """Whether `step`, which stands after a fault, proves that the fault is damage and not what an interruption left.
+
+    What makes data durable comes before the checkpoint that commits it, so that no interruption leaves a whole
+    checkpoint after a torn record; and an end record names the last checkpoint.
+    """
+    if isinstance(step.content, End):
+        return step.content.previous != state.previous
+    return isinstance(step.content, Checkpoint)
+
+
+def is_unborn(volume: Volume) -> bool:
+    """Whether it is what an interruption leaves of the first record: its beginning, and zeros where data are missing.
+
+    Anything else that is no archive is somebody's file, and not to be overwritten.
+    """
+    if volume.size > _MOST_UNBORN:
+        return False
+    try:
+        data = volume.read_at(0, volume.size)
+    except OSError:
+        return False
+    known = data.rstrip(b"\0")
+    if not any(data[:_SECTOR]):
+        return True  # what came next may have arrived before it
+    if known[: len(BEGINNING)] != BEGINNING[: len(known)]:
+        return False
+    try:
+        read_structured(volume, volume.read_header(0), 0)
+    except FormatError:
+        return True
+    return False

@@ -1,0 +1,218 @@
+"""``dump --volume-size`` and ``--spread``, ``reslice``, and what people are told about volumes. Images are files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import glancearchive
+from tests.command import Done, contents, run, unchanged
+from tests.terminal import Terminal
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two image files that do not compress, 20 MiB together."""
+    directory = tmp_path_factory.mktemp("files")
+    for number, size in enumerate((12 * MIB + 5, 8 * MIB)):
+        (directory / f"image{number}.raw").write_bytes(random.Random(number).randbytes(size))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def archive(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """They in volumes; never changed."""
+    path = tmp_path_factory.mktemp("archive") / "a.gla"
+    done = run("dump", files, path, "--volume-size", "9M", "--json")
+    assert done.code == 0, done.stderr
+    assert len(done.json["volumes"]) == 3
+    return path
+
+
+def volumes(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.gla"))
+
+
+def assert_holds(files: Path, *paths: Path) -> None:
+    with glancearchive.open(*paths) as archive:
+        assert archive.faults == []
+        assert archive.finished
+        found = sorted(image.open().read() for image in archive)
+    assert found == sorted(path.read_bytes() for path in files.iterdir())
+
+
+def test_all_names_of_it(archive: Path) -> None:
+    """The name that was given, each volume, the directory: with any of them the whole archive is meant."""
+    directory = archive.parent
+    with unchanged(directory):
+        for name in (archive, *volumes(directory), directory, f"{directory}{os.sep}"):
+            for command in (["list"], ["verify", "--quick"], ["size"]):
+                done = run(*command, name, "--json")
+                if command == ["size"] and Path(name).is_dir():
+                    continue  # there it is a directory of image files
+                assert done.code == 0, (done.stderr, command, name)
+                assert len(done.json["images"]) == 2
+
+
+def test_doing_it_again(archive: Path, files: Path) -> None:
+    with unchanged(archive.parent):
+        again = run("dump", files, archive, "--volume-size", "9M", "--json")
+        assert (again.code, again.json["complete_before"]) == (0, True)
+        assert [Path(one) for one in again.json["volumes"]] == volumes(archive.parent)
+        foreseen = run("dump", files, archive, "--volume-size", "9M", "--dry-run", "--json")
+        assert {image["action"] for image in foreseen.json["images"]} == {"present"}
+
+
+def refused(done: Done, code: int, *parts: str) -> None:
+    assert (done.code, done.stdout) == (code, b"")
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr.splitlines()[-1]
+
+
+def test_what_does_not_go_together(archive: Path, files: Path, tmp_path: Path) -> None:
+    single = tmp_path / "b.gla"
+    assert run("dump", files, single).code == 0
+    wrong = [
+        (["dump", files, archive], "is written in volumes, such as a.001.gla"),
+        (["dump", files, archive, "--volume-size", "9M", "--append"], "cannot be added to"),
+        (["dump", files, single, "--volume-size", "9M"], "in one piece"),
+        (["dump", files, tmp_path / "c.gla", "--volume-size", "4M"], "too small: the least is 4"),
+        (
+            ["dump", files, tmp_path / "c.gla", "--volume-size", "16M", "--level", "smallest"],
+            "too small: the least is 1",
+        ),
+        (["dump", files, tmp_path / "c.gla", "--volume-size", "much"], "is no number of bytes"),
+        (["dump", files, tmp_path / "c.gla", "--volume-local-dedup"], "--volume-size"),
+        (["dump", files, tmp_path / "c.gla", "--spread", tmp_path], "without a directory"),
+        (["dump", files, "c.gla", "--spread", tmp_path, "--recovery", "5%"], "side by side"),
+        (["dump", files, "c.gla", "--spread", ","], "no directory"),
+    ]
+    with unchanged(tmp_path), unchanged(archive.parent):
+        for arguments, part in wrong:
+            refused(run(*map(str, arguments)), 2, part)
+        refused(run("dump", files, "c.gla", "--spread", tmp_path / "none"), 3, "none: is no directory")
+        refused(run("reslice", archive, single, "--volume-size", "9M"), 2, "in one piece")
+
+
+def test_two_archives_in_one_directory(archive: Path, files: Path, tmp_path: Path) -> None:
+    for name in ("b.gla", "c.gla"):
+        assert run("dump", files, tmp_path / name, "--volume-size", "9M").code == 0
+    refused(run("list", tmp_path), 3, "has several archives, name one of them: b, c")
+    assert run("list", tmp_path / "b.gla").code == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(run("list", empty), 3, "is a directory, not an archive")
+
+
+def test_an_unfinished_one(archive: Path, files: Path, tmp_path: Path) -> None:
+    """It can be read up to where it is, by all its names, and goes on in its volumes."""
+    first, second, _ = volumes(archive.parent)
+    (tmp_path / first.name).write_bytes(first.read_bytes())
+    (tmp_path / f"{second.name}.part").write_bytes(second.read_bytes()[: 5 * MIB])
+    for name in ("a.gla", "a.001.gla", "a.002.gla.part"):
+        done = run("list", tmp_path / name, "--json")
+        assert (done.code, done.json["finished"]) == (1, False)
+        assert len(done.json["images"]) >= 1
+    (tmp_path / first.name).rename(tmp_path / "aside")
+    refused(run("dump", files, tmp_path / "a.gla", "--volume-size", "9M"), 3, "a.001.gla: volume 1 is missing")
+    (tmp_path / "aside").rename(tmp_path / first.name)
+    done = run("dump", files, tmp_path / "a.gla", "--volume-size", "9M", "--json")
+    assert done.code == 0, done.stderr
+    assert "going on with" in done.stderr
+    assert_holds(files, tmp_path / "a.gla")
+
+
+def test_reslice(archive: Path, files: Path, tmp_path: Path) -> None:
+    with unchanged(archive.parent):
+        done = run("reslice", archive, tmp_path / "b.gla", "--volume-size", "5M", "--json")
+        assert done.code == 0, done.stderr
+        assert [Path(one) for one in done.json["volumes"]] == volumes(tmp_path)
+        assert max(path.stat().st_size for path in volumes(tmp_path)) <= 5_000_000
+        assert {image["action"] for image in done.json["images"]} == {"copied"}
+        assert_holds(files, tmp_path / "b.gla")
+        joined = run("reslice", tmp_path, tmp_path / "c.gla", "--json")
+        assert joined.code == 0, joined.stderr
+        assert joined.json["volumes"] == [str(tmp_path / "c.gla")]
+        assert joined.json["root_digest"] not in (done.json["root_digest"], "")
+        assert_holds(files, tmp_path / "c.gla")
+        before = contents(tmp_path)
+        refused(run("reslice", archive, tmp_path / "c.gla"), 3, "exists already")
+        assert contents(tmp_path) == before
+
+
+def test_reslice_without_a_volume(archive: Path, files: Path, tmp_path: Path) -> None:
+    first, second, third = volumes(archive.parent)
+    (tmp_path / "in").mkdir()
+    for one in (first, third):
+        (tmp_path / "in" / one.name).symlink_to(one)
+    done = run("reslice", tmp_path / "in", tmp_path / "b.gla", "--json")
+    assert done.code == 1
+    assert done.json["faults"] == ["a.002.gla: volume 2 is missing"]
+    failed = [image for image in done.json["images"] if image["action"] == "failed"]
+    assert failed
+    for image in failed:
+        assert "volume 2 (a.002.gla), which is not at hand" in image["reason"]
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / second.name).symlink_to(second)
+    done = run("reslice", tmp_path / "in", tmp_path / "c.gla", "--with", tmp_path / "disk", "--json")
+    assert done.code == 0, done.stderr
+    assert_holds(files, tmp_path / "c.gla")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A medium with 12 MiB."""
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(directory)]
+    if os.getuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield directory
+    subprocess.run(["umount", str(directory)], check=True)
+
+
+@pytest.mark.parametrize("options", [["-q"], []])
+def test_somebody_is_asked_for_the_next_medium(options: list[str], files: Path, small: Path, tmp_path: Path) -> None:
+    """Its volume is closed by then: it can be taken out."""
+    other = tmp_path / "other"
+    other.mkdir()
+    result = tmp_path / "result.json"
+    with Terminal(
+        "dump", files, "a.gla", "--spread", small, "--json", *options, stdout=result, columns=200
+    ) as terminal:
+        terminal.until(lambda text: "Directory on the next medium" in text)
+        assert "no room for a.002.gla in" in terminal.everything
+        assert "1 volumes are finished" not in terminal.everything
+        assert volumes(small) == [small / "a.001.gla"]
+        descriptors = Path(f"/proc/{terminal.process.pid}/fd").iterdir()
+        assert not any(one.readlink().is_relative_to(small) for one in descriptors)
+        terminal.type(b"/does/not/exist\r")
+        terminal.until(lambda text: "/does/not/exist is no directory" in text)
+        terminal.type(str(other).encode() + b"\r")
+        assert terminal.wait() == 0, terminal.everything
+    found: dict[str, Any] = json.loads(result.read_text())
+    assert found["volumes"] == [str(small / "a.001.gla"), str(other / "a.002.gla")]
+    assert_holds(files, small, other)
+
+
+def test_somebody_gives_up(files: Path, small: Path, tmp_path: Path) -> None:
+    with Terminal("dump", files, "a.gla", "--spread", small, "-q", columns=200) as terminal:
+        terminal.until(lambda text: "Directory on the next medium" in text)
+        terminal.type(b"\r")
+        assert terminal.wait() == 3
+        assert "the same command goes on" in terminal.everything
+    other = tmp_path / "other"
+    other.mkdir()
+    done = run("dump", files, "a.gla", "--spread", f"{small},{other}", "--json")
+    assert done.code == 0, done.stderr
+    assert_holds(files, other, small)
