@@ -272,13 +272,13 @@ HEADER_KEYS: dict[str, Check] = {
 }  # fmt: skip
 # 6.6
 BASE_KEYS: dict[str, Check] = {
-    "archive_id": binary(16), "blocks": lambda v: uint(v) and v <= 2**62, "frames": lambda v: uint(v) and v <= 2**62,
+    "archive_id": binary(16), "blocks": lambda v: uint(v) and v < 2**62, "frames": lambda v: uint(v) and v < 2**62,
     "root": binary(32),
 }  # fmt: skip
 # 6.8
 REPAIRS_KEYS: dict[str, Check] = {
-    "archive_id": binary(16), "blocks": lambda v: uint(v) and 2**61 <= v <= 2**62,
-    "frames": lambda v: uint(v) and 2**61 <= v <= 2**62,
+    "archive_id": binary(16), "blocks": lambda v: uint(v) and 2**61 <= v < 2**62,
+    "frames": lambda v: uint(v) and 2**61 <= v < 2**62,
 }  # fmt: skip
 # 6.3; `block_digests` where the frames map stands in a checkpoint
 FRAMES_KEYS: dict[str, Check] = {"first_block": uint, "first_frame": uint, "index": binary(row=48)}

@@ -327,6 +327,8 @@ def test_compare_in_text_and_json(zygote: Zygote, tmp_path: Path) -> None:
             },
             {"id": "2", "name": "n\u202e2", "kind": "other-id", "reason": "", "other": "1", "fields": {}},
         ],
+        "definitions": [],
+        "not_found": [],
     }
     assert text.text.splitlines() == [
         "metadata: 1 ('n\\u202e1')",

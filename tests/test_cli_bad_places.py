@@ -318,7 +318,7 @@ def test_extract_leaves_a_file_alone_that_is_the_same(large: Path, out: Path) ->
 )
 def test_wrong_usage(arguments: list[str], sample: Sample, out: Path) -> None:
     done = run(*(part.format(sample.path) for part in arguments), cwd=out)
-    assert (done.code, done.stdout) == (2, b"")
+    assert (done.code, done.stdout) == (2, b""), done.stderr
     assert done.stderr
     assert contents(out) == {}
 

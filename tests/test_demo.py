@@ -112,9 +112,14 @@ def test_own_images_are_taken_and_others_named(
     assert "left out: bad.vmdk: the server says 415" in told
 
 
+def interruptible() -> None:
+    """In the new process: a shell has what it starts in the background ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_glances_to_practise_on_run_until_they_are_interrupted(cloud_environment: None) -> None:
     program = [sys.executable, "-m", "demo.practice"]
-    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
         try:
             assert process.stdout is not None
             told = "".join(iter(process.stdout.readline, "\n"))  # up to the first empty line

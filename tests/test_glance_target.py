@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from glancearchive.endpoints import policy
+from glancearchive.endpoints.glance_import import ImportMethod
 from glancearchive.endpoints.glance_source import GlanceSource
 from glancearchive.endpoints.glance_target import GlanceTarget
+from glancearchive.endpoints.ids import IdPolicy, Ids
 from glancearchive.errors import (
     AccessError,
     ConnectError,
@@ -161,6 +163,19 @@ def test_wrong_data_of_an_interrupted_load_do_not_stay(glance_b: Glance) -> None
     assert outcome.action is Action.FAILED
     assert "stored something else" in outcome.reason
     assert image.id not in client.images()
+
+
+def test_what_an_interrupted_import_has_converted_is_not_deleted(glance_b: Glance) -> None:
+    image = Image(metadata(disk_format="qcow2", virtual_size=len(DATA) - 1))
+    client = glance_b.client()
+    client.create(**policy.creation_body(image, policy.mark_for(image)) | {"disk_format": "raw"})
+    client.upload(image.id, DATA[:-1])
+    for options in ({}, {"ids": Ids(IdPolicy.NEW)}):
+        outcome = load(glance_b.url, image, **options)
+        assert outcome.action is Action.FAILED
+        assert "converted by an import (disk_format qcow2 to raw); go on with --import-method" in outcome.reason
+        assert client.download(image.id) == DATA[:-1]
+    assert load(glance_b.url, image, method=ImportMethod.GLANCE_DIRECT).action is Action.CONVERTED
 
 
 def test_a_source_with_other_data_than_it_says_leaves_nothing_active(glance_b: Glance) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -303,11 +305,28 @@ def test_a_dry_run_says_in_words_that_it_is_one(pair: tuple[Glance, Glance], zyg
     assert all(line.startswith("dry run: copied") for line in done.stderr.splitlines())
 
 
+def test_a_copy_made_within_the_second_of_its_original_is_another_image(
+    pair: tuple[Glance, Glance], zygote: Zygote
+) -> None:
+    image = pair[0].client().add(SMALL, tags=["second"])
+    for action in ("copied", "present"):
+        done = zygote.run("livecopy", pair[0].url, pair[1].url, "--tag", "second", "--json")
+        assert (done.code, done.stderr) == (0, "")
+        assert done.images[image["id"]]["action"] == action
+        for glance in pair:
+            with closing(sqlite3.connect(glance.database)) as database, database:
+                times = ["2026-01-01 00:00:00.000000"] * 2
+                database.execute("UPDATE images SET created_at = ?, updated_at = ? WHERE id = ?", (*times, image["id"]))
+
+
 # What cannot be.
 
 
 def test_the_same_glance_twice_by_whatever_name(pair: tuple[Glance, Glance], tmp_path: Path, zygote: Zygote) -> None:
-    pair[0].client().add(SMALL)
+    client = pair[0].client()
+    image = client.add(SMALL)
+    time.sleep(1)  # one that was made within a second tells nothing
+    client.patch(image["id"], {"op": "add", "path": "/changed", "value": "later"})
     url = pair[0].url
     other = url.replace("127.0.0.1", "localhost")
     for arguments in ((url, url), (url, f"{url}/v2/"), (url, pair[0].address), (url, other), (other, pair[0].address)):

@@ -21,8 +21,9 @@ from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
 from glancearchive.endpoints.references import redirected, references
 from glancearchive.errors import LocalError, UsageError
 from glancearchive.image import Action, Image, Outcome
-from glancearchive.operations.id_map import check_id_map, read_id_map, write_id_map
+from glancearchive.operations.id_map import read_id_map, write_id_map
 from glancearchive.operations.load import load
+from glancearchive.operations.outputs import check_output
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import MIB, Glance
 from tests.cloud.images import pattern
@@ -399,7 +400,7 @@ def test_what_counts_as_a_reference() -> None:
 def test_a_map_comes_back_as_it_was_written(tmp_path: Path) -> None:
     mapping = {str(uuid.uuid4()): str(uuid.uuid4()) for _ in range(3)}
     path = tmp_path / "ids.json"
-    check_id_map(path)
+    check_output(path)
     assert list(tmp_path.iterdir()) == []
     for _ in range(2):
         write_id_map(path, mapping)
@@ -422,6 +423,6 @@ def test_a_map_that_cannot_be_read_or_written(tmp_path: Path) -> None:
         read_id_map(tmp_path / "none.json")
     for path in (tmp_path / "none" / "ids.json", tmp_path):
         with pytest.raises(LocalError, match="cannot be written"):
-            check_id_map(path)
+            check_output(path)
     with pytest.raises(LocalError, match="cannot be written"):
         write_id_map(tmp_path / "none" / "ids.json", {})

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import DEFINITIONS
-from glancearchive.endpoints.metadefs import carried, namespace_differences, parsed
-from glancearchive.errors import FormatError
+from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
+from glancearchive.endpoints.glance_source import GlanceSource
+from glancearchive.endpoints.metadefs import carried, namespace_differences, parsed, read_namespace, replace_namespace
+from glancearchive.errors import AccessError, FormatError
+from glancearchive.operations.definitions import WithDefinitions
 from tests.archives import write_archive
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
@@ -93,6 +95,28 @@ def test_through_an_archive(pair: tuple[Glance, Glance], tmp_path: Path) -> None
         assert done.json["definitions"] == []
 
 
+def test_damaged_ones_are_sent_again(pair: tuple[Glance, Glance], tmp_path: Path) -> None:
+    here, there = pair
+    path, need, repair = tmp_path / "a.gla", tmp_path / "need", tmp_path / "repair.gla"
+    assert run("dump", here.url, path, "--metadefs", "--jobs", "1").code == 0
+    with glancearchive.open(path) as archive:
+        frames = {frame.header().payload_offset for frame, _, _ in archive.find(DEFINITIONS)[0].frames()}
+    data = bytearray(path.read_bytes())
+    for offset in frames:
+        data[offset + 40] ^= 0x10
+    path.write_bytes(data)
+    assert run("verify", path, "--need", need).code == 1
+    assert DEFINITIONS in {image["id"] for image in json.loads(need.read_text())["images"]}
+    done = run("dump", here.url, repair, "--for", need, "--json")
+    assert (done.code, done.images[DEFINITIONS]["action"]) == (0, "copied"), done.text
+    done = run("load", there.url, path, "--with", repair, "--metadefs", "--json")
+    assert fates(done) == dict.fromkeys((RICH["namespace"], PLAIN["namespace"]), "created"), done.stderr
+    here.client().call("DELETE", f"{PATH}/a%20b").raise_for_status()
+    done = run("dump", here.url, tmp_path / "other.gla", "--for", need, "--json")
+    assert (done.code, done.images[DEFINITIONS]["action"]) == (1, "failed")
+    assert "the source has" in done.images[DEFINITIONS]["reason"]
+
+
 def test_one_that_differs_is_left_alone_unless_asked(pair: tuple[Glance, Glance]) -> None:
     here, there = pair
     changed = {
@@ -122,7 +146,8 @@ def test_one_that_differs_is_left_alone_unless_asked(pair: tuple[Glance, Glance]
     assert (compared.code, fates(compared)) == (1, {name: "differs"})
     assert compared.json["definitions"][0]["differences"] == one["differences"]
     updated = run("livecopy", here.url, there.url, "--metadefs", "--update-metadata", "--json")
-    assert (updated.code, fates(updated)) == (0, {name: "updated", PLAIN["namespace"]: "present"})
+    assert updated.code == 0, updated.stderr
+    assert fates(updated) == {name: "updated", PLAIN["namespace"]: "present"}
     assert namespace_differences(carried(at(there, name)), carried(at(here, name))) == []
 
 
@@ -136,6 +161,24 @@ def test_one_that_cannot_be_replaced_stays(pair: tuple[Glance, Glance]) -> None:
         done = run("livecopy", here.url, proxy.url, "--metadefs", "--update-metadata", "--json")
     assert (done.code, fates(done)[PLAIN["namespace"]]) == (1, "failed")
     assert at(there, "a%20b")["description"] == "old"
+
+
+def test_one_that_may_not_be_deleted_is_protected_again(make_glance: Callable[..., Glance]) -> None:
+    there = make_glance()
+    there.client().call("POST", PATH, json={**PLAIN, "protected": True}).raise_for_status()
+    with ScriptedHttp(there.url) as proxy:
+        proxy.on("DELETE", f"{PATH}/a%20b", Reply(403, b"no"))
+        server = api(proxy.url)
+        with pytest.raises(AccessError):
+            replace_namespace(server, read_namespace(server, "a b"), PLAIN)
+    assert at(there, "a%20b")["protected"] is True
+
+
+@pytest.mark.parametrize("part", ["properties", "objects", "resource_type_associations", "tags"])
+@pytest.mark.parametrize("wrong", [5, "x", [5]])
+def test_parts_of_another_shape(part: str, wrong: object) -> None:
+    with pytest.raises(FormatError, match=f"not what they should be: the {part} of 'a b' are no"):
+        parsed(json.dumps({"namespaces": [{**PLAIN, part: wrong}]}).encode())
 
 
 def test_appended_when_they_change(pair: tuple[Glance, Glance], tmp_path: Path) -> None:
@@ -178,6 +221,34 @@ def test_definitions_that_are_damaged(make_glance: Callable[..., Glance], tmp_pa
         done = run("load", there.url, path, "--metadefs", "--json")
         assert (done.code, done.json["ok"], done.json["definitions"]) == (1, False, [])
         assert "the metadata definitions are not what they should be" in done.stderr
+
+
+def test_wrong_usage_brings_none(pair: tuple[Glance, Glance], tmp_path: Path) -> None:
+    here, there = pair
+    path, ids = tmp_path / "a.gla", tmp_path / "ids"
+    here.client().add(DATA, name="another")
+    assert run("dump", here.url, path, "--metadefs").code == 0
+    one = "11111111-2222-3333-4444-555555555555"
+    ids.write_text(json.dumps(dict.fromkeys(here.client().images(), one)))
+    for wrong in (["--store", "none"], ["--id-policy", "map", "--id-map", ids]):
+        for command in (["load", there.url, path], ["livecopy", here.url, there.url]):
+            done = run(*command, "--metadefs", *wrong)
+            assert done.code == 2, done.text
+            assert there.client().call("GET", PATH).json()["namespaces"] == []
+
+
+def test_too_long_ones(pair: tuple[Glance, Glance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = pair
+    path = tmp_path / "a.gla"
+    text = json.dumps({"namespaces": [PLAIN]}).encode() + b" " * MAX_DEFINITIONS
+    write_archive(path, (metadata(DATA), DATA), (metadata(text, id=DEFINITIONS), text))
+    done = run("load", there.url, path, "--metadefs", "--json")
+    assert (done.code, done.json["definitions"]) == (1, [])
+    assert f"the metadata definitions are {len(text)} bytes, and at most" in done.stderr
+    monkeypatch.setattr("glancearchive.operations.definitions.MAX_DEFINITIONS", 100)
+    source = WithDefinitions(GlanceSource(api(here.url)), GlanceSource(api(here.url)))
+    assert DEFINITIONS not in {image.id for image in source.images()}
+    assert ["and at most 100 are archived" in fault for fault in source.faults] == [True]
 
 
 def test_a_member_may_read_and_not_write(cloud: Cloud, tmp_path: Path) -> None:

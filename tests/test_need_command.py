@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from glancearchive.format.hashing import digest
 from glancearchive.format.header import RecordType
 from tests.command import contents, run
 from tests.format.test_overlay import images, places, spoil, write
@@ -68,3 +70,76 @@ def test_wrong_use(archives: tuple[Path, Path, Path], tmp_path: Path) -> None:
         done = run(*arguments)
         assert (done.code, words in done.stderr) == (code, True), (arguments, done.stderr)
     assert not out.exists()
+
+
+def test_nothing_is_written_over_but_a_need_list(archives: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    whole, damaged, need = archives
+    (tmp_path / "notes").write_text("notes")
+    (tmp_path / "link").hardlink_to(damaged)
+    (tmp_path / "empty").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "cut").write_bytes(need.read_bytes()[:-20])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for file, code, words in (
+        (damaged, 2, "called like a volume"),
+        (tmp_path / "new.002.gla.part", 2, "called like a volume"),
+        (tmp_path / "link", 3, "is no need-list"),
+        (tmp_path / "notes", 3, "is no need-list"),
+        (tmp_path / "empty", 3, "is no need-list"),
+        (tmp_path / "cut", 3, "is no need-list"),
+        (tmp_path / "pipe", 3, "no regular file"),
+        (tmp_path / "none" / "need", 3, "cannot be written"),
+        (tmp_path, 3, "cannot be written"),
+    ):
+        for command in (("verify", damaged), ("load", "127.0.0.1:1", damaged)):
+            done = run(*command, "--need", file)
+            assert (done.code, words in done.stderr) == (code, True), (command, file, done.stderr)
+            assert "verified" not in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    assert run("verify", whole, "--need", need).code == 0  # an earlier one is replaced
+    assert json.loads(need.read_text())["images"] == []
+
+
+def test_what_there_can_be_no_need_list_of_is_said_before_anything_is_read(
+    archives: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    whole, _, need = archives
+    assert run("dump", whole, tmp_path / "r.gla", "--for", need).code == 0
+    for command in (("verify", tmp_path / "r.gla"), ("load", "127.0.0.1:1", tmp_path / "r.gla")):
+        done = run(*command, "--need", tmp_path / "other")
+        assert (done.code, "a repair archive needs nothing" in done.stderr) == (2, True), done.stderr
+    image_id = "5e1f0c52-7a1c-4f0e-8f43-0d2f6a1b9c11"
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory" / image_id).write_text(json.dumps({"id": image_id, "status": "queued", "name": "x"}))
+    done = run("load", "127.0.0.1:1", tmp_path / "directory", "--need", tmp_path / "other")
+    assert (done.code, "--need is for archives" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_choosing_is_for_lists_that_are_incomplete(archives: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    whole, damaged, need = archives
+    done = run("dump", whole, tmp_path / "r.gla", "--for", need, "--name", "one")
+    assert (done.code, "nothing to choose" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "r.gla").exists()
+    document = json.loads(need.read_text())
+    needed = {image["id"] for image in document["images"]}
+    document |= {"incomplete": True, "known": []}
+    del document["digest"]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    need.write_text(json.dumps(document | {"digest": digest(text).hex()}))
+    more = sorted({*images(80)} - needed)
+    chosen = ("--image", more[0], "--image", "absent", "--index-memory", "1MiB", "--index-directory", tmp_path)
+    done = run("dump", whole, tmp_path / "r.gla", "--for", need, *chosen, "--glance-hash", "--json")
+    assert (done.code, done.json["not_found"], done.json["faults"]) == (1, ["absent"], []), done.stderr
+    assert {*done.images} == needed | {more[0]}
+    done = run("extract", damaged, "--with", tmp_path / "r.gla", "-o", tmp_path / "out")
+    assert done.code == 0, done.stderr
+
+
+def test_what_is_wrong_with_the_source_is_said(archives: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    whole, _, need = archives
+    spoil(whole, places(whole, RecordType.END)[0][0] + 20)
+    done = run("dump", whole, tmp_path / "r.gla", "--for", need, "--json")
+    assert done.code == 1
+    assert any("whole.gla" in fault for fault in done.json["faults"])
+    assert done.json["faults"][0] in done.stderr

@@ -27,8 +27,8 @@ from glancearchive.operations.protect import protect
 from glancearchive.operations.repair import Repair, repair
 from glancearchive.recovery import program
 from glancearchive.recovery.amount import Amount, parse_amount, plan
-from glancearchive.recovery.assessment import assess, find_protected, find_set
-from glancearchive.recovery.packets import read_sets
+from glancearchive.recovery.assessment import Assessment, VolumeState, assess, find_protected, find_set
+from glancearchive.recovery.packets import RecoverySet, read_sets
 from tests.command import ROOT, contents, environ, run, unchanged
 from tests.faults.media import exfat, ext4, faulty_disk, read_only
 from tests.format.samples import add
@@ -322,6 +322,24 @@ def test_in_place(volumes: list[Path], several: Path) -> None:
     done = run("repair", volumes[0], "--in-place")
     assert done.code == 0, done.stderr
     assert contents(volumes[0].parent) == contents(several)
+
+
+def test_a_volume_that_was_misread_once_stays(region: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found damaged, and in order when the PAR2 program looks: nothing took its place, least of all a link to it."""
+    real = assess
+
+    def misreading(found: RecoverySet, states: list[VolumeState], progress: Callable[[int], None]) -> Assessment:
+        flip(region, 10_000)
+        seen = real(found, states, progress)
+        flip(region, 10_000)
+        return seen
+
+    monkeypatch.setattr("glancearchive.operations.repair.assess", misreading)
+    done = repair(region, output=None)
+    assert done.possible
+    assert not done.repaired
+    assert not region.is_symlink()
+    assert_same(region, made / region.name)
 
 
 def test_an_archive_by_its_directory(volumes: list[Path], several: Path, tmp_path: Path) -> None:

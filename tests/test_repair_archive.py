@@ -178,7 +178,7 @@ def test_a_lost_volume(region: Region, tmp_path: Path) -> None:
     held = {image["id"] for image in loaded.images.values() if image["action"] == "held"}
     assert held
     assert all(volumes[1].name in loaded.images[image_id]["reason"] for image_id in held)
-    answer = run("dump", region.source.url, repair, "--for", need, "--json", *region.wanted())
+    answer = run("dump", region.source.url, repair, "--for", need, "--json")
     assert answer.code == 0, answer.stderr
     done = run("load", region.target.url, volumes[0], "--with", repair, "--json")
     assert {done.images[image_id]["action"] for image_id in held} == {"copied"}, done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -154,32 +154,41 @@ def bring(
     bwlimit: int | None,
     quiet: bool,
     dry_run: bool,
-    origin: object = None,
+    origin: Source,
     journal: Journal | None = None,
-) -> tuple[list[Outcome], Outlook | None]:
-    """Load `source` into the Glance behind `api`; with `dry_run` only look, and learn what stands in its way."""
+) -> tuple[list[Outcome], Outlook | None, list[Definition] | None]:
+    """Load `source`, which is of `origin`, into the Glance behind `api`; with `dry_run` only look.
+
+    Also what stands in its way, where it was only looked for, and what became of the metadata definitions at `origin`:
+    None when they cannot be read. These are brought first, once it is known that the options make sense.
+    """
     from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.load import load
     from glancearchive.operations.plan import Outlook, plan_load
 
-    options: Mapping[str, Any] = wishes.options(api) | {"progress": progress, "jobs": jobs}
+    options: dict[str, Any] = wishes.options(api) | {"progress": progress, "jobs": jobs}
     images = prepared(wishes.mapped(source, api, origin), progress, bwlimit)
     outlook = Outlook(Prospects(api)) if dry_run else None
+    definitions: list[Definition] | None = []
+
+    def bring_metadefs() -> None:
+        nonlocal definitions
+        definitions = brought_definitions(
+            origin, api, wanted=wishes.metadefs, update=wishes.update_metadata, dry_run=dry_run
+        )
+
+    options |= {"checked": bring_metadefs}
     if outlook:
         arriving = plan_load(images, api, outlook=outlook, **options)
     else:
         arriving = load(images, api, journal=journal, store=wishes.store, method=wishes.method, **options)
     try:
-        return list(told(arriving, progress, quiet, dry_run=dry_run)), outlook
+        outcomes = list(told(arriving, progress, quiet, dry_run=dry_run))
     except (GlanceArchiveError, KeyboardInterrupt) as error:
         if not (dry_run or isinstance(error, UsageError)):
             note("glancearchive: the same command goes on; what is there already is not sent again")
         raise
-
-
-def bring_metadefs(source: Source, api: GlanceApi, wishes: Wishes, *, dry_run: bool) -> list[Definition] | None:
-    """Bring the metadata definitions at `source` along, where that is wished for; None when they cannot be read."""
-    return brought_definitions(source, api, wanted=wishes.metadefs, update=wishes.update_metadata, dry_run=dry_run)
+    return outcomes, outlook, definitions
 
 
 def tell_outlook(outlook: Outlook, rate: int | None = None) -> list[str]:

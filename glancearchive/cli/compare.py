@@ -21,6 +21,7 @@ from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
+from glancearchive.endpoints.location import Kind as PlaceKind
 from glancearchive.endpoints.location import LocatedSource, locate
 from glancearchive.errors import UsageError
 from glancearchive.operations.compare import Comparison, Finding, Kind
@@ -73,9 +74,12 @@ def compare(
     if (a, regions[0]) == (b, regions[1]):
         raise UsageError(f"A and B are the same: {a}")
     places = locate(a), locate(b)
+    if others and all(place.kind is not PlaceKind.ARCHIVE for place in places):
+        raise UsageError(f"{a} and {b} are no archives, and {others[0]} can only be read with one")
+    withs = [others if place.kind is PlaceKind.ARCHIVE else () for place in places]
     with (
-        places[0].open(others, region=regions[0], **access) as here,
-        places[1].open(others, region=regions[1], **access) as there,
+        places[0].open(withs[0], region=regions[0], **access) as here,
+        places[1].open(withs[1], region=regions[1], **access) as there,
         showing_progress("read", quiet=quiet or as_json) as progress,
     ):
         definitions = _definitions(here, there) if metadefs else []

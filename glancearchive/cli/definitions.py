@@ -52,8 +52,11 @@ def brought_definitions(
     return found
 
 
-def described(source: LocatedSource, images: LocatedSource, *, metadefs: bool) -> LocatedSource:
-    """The `images`, with `metadefs` those of `source` besides. Raises UsageError unless that is a server then."""
+def described(source: LocatedSource, images: LocatedSource, *, metadefs: bool, chosen: bool) -> LocatedSource:
+    """The `images`, with `metadefs` those of `source` besides; of images that were `chosen` only if there are any.
+
+    Raises UsageError unless `source` is a server then.
+    """
     if not metadefs:
         return images
     from glancearchive.endpoints.glance_source import GlanceSource
@@ -61,7 +64,7 @@ def described(source: LocatedSource, images: LocatedSource, *, metadefs: bool) -
 
     if not isinstance(source, GlanceSource):
         raise UsageError(f"--metadefs: {source.label} has no metadata definitions: a server has")
-    return WithDefinitions(images, source)
+    return WithDefinitions(images, source, alone=not chosen)
 
 
 def tell_definitions(definitions: Iterable[Definition]) -> None:

@@ -19,14 +19,14 @@ from glancearchive.cli.readback import ReadBacks, read_back_option
 from glancearchive.cli.recovery import protecting_dump, protection_document, recovery_option, tell_protection
 from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options
-from glancearchive.cli.volumes import check_spread, committed_in, volume_options
-from glancearchive.errors import GlanceArchiveError, UsageError
+from glancearchive.cli.volumes import check_out, committed_in, volume_options
+from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, UsageError
 from glancearchive.format.compression import LEVELS
-from glancearchive.format.medium import check_name
 from glancearchive.format.places import Split
 from glancearchive.format.schema import BLOCK_SIZES
 from glancearchive.operations.select import Selected, Selection
 from glancearchive.recovery.amount import Amount
+from glancearchive.recovery.program import find_program
 
 _BLOCK_SIZES = {f"{size >> 10}K": size for size in BLOCK_SIZES}
 
@@ -113,18 +113,11 @@ def dump(
     glancearchive dump debian-12.qcow2 rescue.iso images.gla
     glancearchive dump /media/disk/images/ images.gla
     """  # noqa: D301  # click wants the backspace itself
-    if str(archive) == "-":
-        raise UsageError("an archive cannot be written to stdout")
-    if archive.suffix == ".part":
-        raise UsageError(
-            f"{archive}: is what an unfinished archive is called; {archive.with_suffix('')} goes on with it"
-        )
-    check_name(archive)
-    check_spread(archive, split)
+    check_out(archive, split)
     if split and split.directories and recovery:
         raise UsageError("--recovery needs all volumes side by side: without --spread, or by protect afterwards")
     from glancearchive.endpoints.location import Kind, locate
-    from glancearchive.operations.dump import Dump
+    from glancearchive.operations.dump import Dump, done_before
     from glancearchive.operations.dump import dump as run
     from glancearchive.operations.plan import plan_dump
 
@@ -142,11 +135,15 @@ def dump(
                 progress,
                 reads,
                 level=level,
+                index_memory=index_memory,
+                index_directory=index_directory,
                 jobs=jobs,
                 bwlimit=bwlimit,
                 as_json=as_json,
                 quiet=quiet,
             )
+    if recovery and not dry_run:
+        find_program()  # or hours are spent before it turns out that there is none
     if location.kind is Kind.ARCHIVE:
         raise UsageError(f"{sources[0]}: is an archive; a dump takes a server or files (and the archive last)")
     with (
@@ -156,18 +153,23 @@ def dump(
     ):
         result = Dump(iter(()))
         split = split and reads.before_leaving(split, lambda: result.volumes())
-        images = described(source, Selected(source, selection), metadefs=metadefs)
+        images = described(source, Selected(source, selection), metadefs=metadefs, chosen=bool(selection))
         chosen = prepared(images, progress, bwlimit)
-        if dry_run and (append or not archive.exists()):
-            result = Dump(plan_dump(chosen, archive, split=split, base=based, progress=progress, jobs=jobs))
+        # All files look alike to an archive: that it is finished need not mean that these are in it.
+        covering = location.kind is not Kind.SERVER or bool(selection) or metadefs
+        size = _BLOCK_SIZES.get(block_size or "")
+        if dry_run:
+            done = done_before(chosen, archive, split, append=append, covering=covering)
+            planned = plan_dump(
+                chosen, archive, split=split, level=level, block_size=size, base=based, progress=progress, jobs=jobs
+            )
+            result = done or Dump(planned)
         else:
-            # All files look alike to an archive: that it is finished need not mean that these are in it.
-            covering = location.kind is not Kind.SERVER or bool(selection) or metadefs
             result = run(
                 chosen,
                 archive,
                 level=level,
-                block_size=_BLOCK_SIZES.get(block_size or ""),
+                block_size=size,
                 split=split,
                 index_memory=index_memory,
                 index_directory=index_directory,
@@ -199,9 +201,18 @@ def dump(
     if there and (read_back or not result.complete_before):
         reads.read(result.volumes())
     sound = sound and reads.well
-    protection = None
+    protection, unprotected = None, ""
     if there and reads.well:
-        protection = protecting_dump(archive, recovery, quiet=quiet or as_json)
+        try:
+            protection = protecting_dump(archive, recovery, quiet=quiet or as_json)
+        except (LocalError, FormatError) as error:  # the dump itself is done, and is to be told
+            unprotected = f"recovery data: {error}"
+    elif there and recovery:
+        unprotected = "no recovery data were made, for the medium does not hold what was written"
+    if unprotected:
+        note(f"glancearchive: {unprotected}", "red")
+        faults.append(unprotected)
+        sound = False
     document = {
         "archive": str(archive),
         "server": source.label,

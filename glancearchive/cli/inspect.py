@@ -22,7 +22,7 @@ from glancearchive.format.pagecache import drop
 from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Damage, Depth, Report
 from glancearchive.format.volumes import find_volumes
-from glancearchive.operations.need import need_after_verify
+from glancearchive.operations.need import check_need_file, check_needs, need_after_verify
 from glancearchive.operations.select import Selection
 from glancearchive.plural import counted
 
@@ -218,6 +218,8 @@ def verify(
         raise UsageError("--quick and --glance-hash exclude one another")
     depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
     root_digest, finished = None, False
+    if need:
+        check_need_file(need)
     cache = drop(find_volumes(archive, *others)) if uncached else None
     if cache:
         tell_cache(archive, cache)
@@ -226,6 +228,8 @@ def verify(
             glancearchive.open(archive, *others) as opened,
             showing_progress("verified", quiet=quiet or as_json) as progress,
         ):
+            if need:
+                check_needs(opened)
             rebuilt = sum(image.size or 0 for image in opened) if glance_hash else 0
             progress.expect_bytes(sum(volume.size for one in opened.chain for volume in one.volumes.values()) + rebuilt)
             report = glancearchive.verify(opened, depth, progress.count)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, id_map_out_option, tell_outlook
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option, tell_outlook
 from glancearchive.cli.definitions import definitions_document, definitions_sound
 from glancearchive.cli.inspect import json_option, quiet_option
 from glancearchive.cli.outcomes import conclude
@@ -63,11 +63,12 @@ def livecopy(
     require_server(to)
     place = locate(origin)
     from glancearchive.operations.checked import CheckedSource
-    from glancearchive.operations.id_map import check_id_map, write_id_map
+    from glancearchive.operations.id_map import write_id_map
     from glancearchive.operations.livecopy import require_another
+    from glancearchive.operations.outputs import check_output
 
     if id_map_out:
-        check_id_map(id_map_out)
+        check_output(id_map_out)
     with (
         place.open(wanted=selection.filters, region=from_region or region, interface=interface, **access) as source,
         showing_progress("copied", quiet=quiet or as_json) as progress,
@@ -75,8 +76,7 @@ def livecopy(
         api = glance(to, to_region or region, interface, access)
         if place.kind is Kind.SERVER:
             require_another(source, api)
-        definitions = bring_metadefs(source, api, wishes, dry_run=dry_run)
-        outcomes, outlook = bring(
+        outcomes, outlook, definitions = bring(
             Selected(source if place.kind is Kind.ARCHIVE else CheckedSource(source), selection),
             api,
             wishes,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import glancearchive
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, id_map_out_option, tell_outlook
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option, tell_outlook
 from glancearchive.cli.definitions import definitions_document, definitions_sound
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.need import need_option, tell_need
@@ -23,12 +23,12 @@ from glancearchive.cli.select import dry_run_option, not_found, select_options, 
 from glancearchive.cli.transfers import glance, server_options
 from glancearchive.endpoints.location import require_order
 from glancearchive.errors import UsageError
-from glancearchive.format.needlist import NeedList
 from glancearchive.format.volumes import has_volumes
-from glancearchive.operations.need import need_after_load
+from glancearchive.operations.need import check_need_file, check_needs, need_after_load
 from glancearchive.operations.select import Selected, Selection
 
 if TYPE_CHECKING:
+    from glancearchive.endpoints.archive import ArchiveSource
     from glancearchive.endpoints.location import LocatedSource
 
 
@@ -74,20 +74,23 @@ def load(
     glancearchive load mycloud region.gla --map owner 5f1a=web --set visibility=private --unset hw_disk_bus
     """  # noqa: D301  # click wants the backspace itself
     from glancearchive.endpoints.journal import Journal, state_directory
-    from glancearchive.operations.id_map import check_id_map, write_id_map
+    from glancearchive.operations.id_map import write_id_map
+    from glancearchive.operations.outputs import check_output
 
     require_order(server, archive, "SERVER ARCHIVE")
     if need and dry_run:
         raise UsageError("--need goes with a load, for only that reads the data; verify --need reads all of them")
     if id_map_out:
-        check_id_map(id_map_out)
+        check_output(id_map_out)
+    if need:
+        check_need_file(need)
     with (
         _opened(archive, others) as (source, archive_id),
         showing_progress("loaded", quiet=quiet or as_json) as progress,
     ):
+        lacking = _lacking(source, archive) if need else None
         api = glance(server, region, interface, tls)
-        definitions = bring_metadefs(source, api, wishes, dry_run=dry_run)
-        outcomes, outlook = bring(
+        outcomes, outlook, definitions = bring(
             Selected(source, selection),
             api,
             wishes,
@@ -96,12 +99,13 @@ def load(
             bwlimit=bwlimit,
             quiet=quiet or as_json,
             dry_run=dry_run,
+            origin=source,
             journal=Journal(state_directory(), api.label, archive_id) if archive_id else None,
         )
         faults = list(source.faults)
         needed = None
-        if need:
-            needed = tell_need(need, _needed(source, archive))
+        if need and lacking:
+            needed = tell_need(need, need_after_load(lacking.archive, lacking.held))
     if outlook:
         faults += tell_outlook(outlook)
     if id_map_out and not dry_run:
@@ -112,12 +116,14 @@ def load(
     return conclude(document, outcomes, as_json, f" into {api.label}", sound=sound, progress=progress)
 
 
-def _needed(source: LocatedSource, archive: Path) -> NeedList:
+def _lacking(source: LocatedSource, archive: Path) -> ArchiveSource:
+    """`source`, of which there can be a need-list. Raises UsageError."""
     from glancearchive.endpoints.archive import ArchiveSource
 
     if not isinstance(source, ArchiveSource):
         raise UsageError(f"{archive}: --need is for archives")
-    return need_after_load(source.archive, source.held)
+    check_needs(source.archive)
+    return source
 
 
 @contextmanager
@@ -135,7 +141,7 @@ def _opened(archive: Path, others: Sequence[Path]) -> Iterator[tuple[LocatedSour
     location = locate(f"{archive}{os.sep}")
     if location.kind is not Kind.REPLICATOR:
         raise UsageError(f"{archive}: is neither an archive nor {Kind.REPLICATOR.value}; dump image files first")
-    with location.open() as source:
+    with location.open(others) as source:
         yield CheckedSource(source), None
         for fault in source.faults:
             note(f"glancearchive: {fault}")

@@ -11,6 +11,7 @@ from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.tally import Tally
+from glancearchive.cli.volumes import check_out
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.volumes import find_volumes, part_of
@@ -39,6 +40,7 @@ def merge(out: Path, archives: tuple[Path, ...], level: str, as_json: bool, quie
     \b
     glancearchive merge friday.gla region.gla monday.gla tuesday.gla
     """  # noqa: D301  # click wants the backspace itself
+    check_out(out)
     from glancearchive.operations.merge import Merger
 
     with (

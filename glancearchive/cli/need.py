@@ -10,6 +10,7 @@ import click
 from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note, size_text
 from glancearchive.cli.readback import ReadBacks
+from glancearchive.cli.select import not_found, tell_choice
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.transfers import Announced
 from glancearchive.errors import GlanceArchiveError, UsageError
@@ -20,6 +21,7 @@ from glancearchive.operations.need import read_need, write_need
 from glancearchive.operations.select import Selection
 
 if TYPE_CHECKING:
+    from glancearchive.endpoints.location import LocatedSource
     from glancearchive.image import Source
 
 need_option = click.option(
@@ -39,7 +41,7 @@ for_option = click.option(
 
 def tell_need(path: Path, needed: NeedList) -> dict[str, Any]:
     """Write the need-list, say so on stderr; what ``--json`` says of it."""
-    write_need(path, needed)
+    needed = write_need(path, needed)
     blocks = sum(count for image in needed.images for _, count in image.ranges or ())
     whole = sum(image.ranges is None for image in needed.images)
     text = f"{len(needed.images)} images, {size_text(blocks * needed.block_size)} of parts, {whole} as a whole"
@@ -55,7 +57,7 @@ def tell_need(path: Path, needed: NeedList) -> dict[str, Any]:
 
 
 def answer_need(
-    source: Source,
+    source: LocatedSource,
     archive: Path,
     need: Path,
     selection: Selection,
@@ -63,6 +65,8 @@ def answer_need(
     reads: ReadBacks,
     *,
     level: str,
+    index_memory: int,
+    index_directory: Path | None,
     jobs: int,
     bwlimit: int | None,
     as_json: bool,
@@ -80,6 +84,8 @@ def answer_need(
     needed = read_need(need)
     if not (needed.images or needed.incomplete):
         raise UsageError(f"{need}: asks for nothing")
+    if selection and not needed.incomplete:
+        raise UsageError(f"{need}: names all images that are needed, there is nothing to choose among")
     result = patch(
         source,
         archive,
@@ -89,6 +95,8 @@ def answer_need(
         prepared=prepared,
         bandwidth=bandwidth,
         level=level,
+        index_memory=index_memory,
+        index_directory=index_directory,
         jobs=jobs,
     )
     progress.stores(lambda: result.stored)
@@ -98,18 +106,24 @@ def answer_need(
         if part_of(archive).exists():
             note(f"glancearchive: what was committed is in {part_of(archive)}; the same command goes on from there")
         raise
+    faults = list(source.faults)
+    for fault in faults:
+        note(f"glancearchive: {fault}")
+    sound = not (faults or (selection and tell_choice(selection)))
     reads.read([archive])
     document = {
         "archive": str(archive),
         "server": source.label,
         "need": str(need),
+        "faults": faults,
         "repairs": needed.archive_id.hex(),
         "stored": result.stored,
         "root_digest": result.root_digest.hex(),
+        **not_found(selection),
         "read_back": reads.document(),
     }
     where = f", stored in {size_text(result.stored)}: {archive}"
-    code = conclude(document, outcomes, as_json, where, sound=reads.well, progress=progress)
+    code = conclude(document, outcomes, as_json, where, sound=sound and reads.well, progress=progress)
     if not as_json:
         reads.tell()
     return code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import glancearchive
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, bring_metadefs, tell_outlook
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, tell_outlook
 from glancearchive.cli.definitions import definitions_document, definitions_sound
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.outcomes import conclude
@@ -75,10 +75,9 @@ def plan(
         tell_faults(opened)
         api = glance(server, region, interface, tls)
         source = ArchiveSource(opened)
-        definitions = bring_metadefs(source, api, wishes, dry_run=True)
         chosen = Selected(source, selection)
-        outcomes, outlook = bring(
-            chosen, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True
+        outcomes, outlook, definitions = bring(
+            chosen, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True, origin=source
         )
         assert outlook is not None
         if measure:

@@ -9,12 +9,9 @@ import click
 import glancearchive
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.outcomes import conclude, told
-from glancearchive.cli.output import note
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.tally import Tally
-from glancearchive.cli.volumes import check_spread, committed_in, volume_options
-from glancearchive.errors import GlanceArchiveError
-from glancearchive.format.medium import check_name
+from glancearchive.cli.volumes import check_out, telling_what_stays, volume_options
 from glancearchive.format.places import Split
 
 
@@ -35,8 +32,7 @@ def reslice(archive: Path, out: Path, others: tuple[Path, ...], split: Split | N
     glancearchive reslice region.gla /media/disk/region.gla --volume-size auto
     glancearchive reslice /media/disk1 region.gla --with /media/disk2
     """  # noqa: D301  # click wants the backspace itself
-    check_name(out)
-    check_spread(out, split)
+    check_out(out, split)
     from glancearchive.operations.reslice import reslice as run
 
     with (
@@ -46,14 +42,9 @@ def reslice(archive: Path, out: Path, others: tuple[Path, ...], split: Split | N
         tell_faults(opened)
         progress.expect_bytes(sum(frame.stored_size for frame in opened.catalog.frames))
         result = run(opened, out, split, progress=progress.count)
-        try:
+        with telling_what_stays(result.writer):
             # What goes through are frames, and no image of its own.
             outcomes = list(told(result.outcomes, Tally(), quiet or as_json))
-        except (GlanceArchiveError, KeyboardInterrupt):
-            if not result.writer.empty:
-                place = committed_in(result.writer.part_path, result.writer.volumes)
-                note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
-            raise
         faults = [str(fault) for fault in opened.faults]
     document = {
         "archive": str(archive),

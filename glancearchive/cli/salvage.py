@@ -13,7 +13,8 @@ from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note, tell
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.tally import Tally
-from glancearchive.format.medium import check_name
+from glancearchive.cli.volumes import check_out, telling_what_stays
+from glancearchive.errors import UsageError
 from glancearchive.format.reader import Archive
 from glancearchive.format.strays import adopt, find_strays
 
@@ -35,13 +36,14 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
     glancearchive salvage damaged.gla salvaged.gla
     glancearchive salvage damaged.gla salvaged.gla --with repair.gla --json
     """  # noqa: D301  # click wants the backspace itself
-    check_name(out)
+    check_out(out)
     from glancearchive.operations.reslice import reslice
 
     with (
         glancearchive.open(archive, *others) as opened,
         showing_progress("salvaged", quiet=quiet or as_json) as progress,
     ):
+        _check_alone(opened, archive)
         tell_faults(opened)
         opened.load_extents()
         strays = [
@@ -57,7 +59,8 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
             note(f"glancearchive: {line}", "yellow")
         progress.expect_bytes(sum(frame.stored_size for frame in opened.catalog.frames))
         result = reslice(opened, out, None, progress=progress.count)
-        outcomes = list(told(result.outcomes, Tally(), quiet or as_json))
+        with telling_what_stays(result.writer):
+            outcomes = list(told(result.outcomes, Tally(), quiet or as_json))
         faults = [str(fault) for fault in opened.faults]
     document = {
         "archive": str(archive),
@@ -71,6 +74,14 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
     if not as_json and result.root_digest:
         tell(f"{out}: root digest {result.root_digest.hex()}")
     return conclude(document, outcomes, as_json, f" into {out}", sound=not unknown, progress=progress)
+
+
+def _check_alone(archive: Archive, path: Path) -> None:
+    """Raises UsageError when `archive` cannot be salvaged as one that needs no other."""
+    if archive.header.base is not None:
+        raise UsageError(f"{path}: is an increment: merge makes one archive of what is whole in it and in its base")
+    if archive.header.repairs is not None:
+        raise UsageError(f"{path}: is a repair archive: salvage the archive that it repairs, with --with {path}")
 
 
 def _document(archive: Archive, begin: int, end: int, volume: int) -> dict[str, Any]:

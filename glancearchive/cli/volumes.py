@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import click
 
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Bytes
-from glancearchive.errors import LocalError, UsageError
+from glancearchive.errors import GlanceArchiveError, LocalError, UsageError
 from glancearchive.format.medium import check_name
 from glancearchive.format.places import Split
+from glancearchive.format.writer import ArchiveWriter
 
 AUTO = "auto"
 
@@ -36,7 +38,10 @@ class Directories(click.ParamType[tuple[Path, ...]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Path, ...]:
         if isinstance(value, tuple):
             return value
-        found = tuple(Path(one) for one in value.split(",") if one)
+        named = dict[Path, Path]()
+        for one in filter(None, value.split(",")):
+            named.setdefault(Path(one).resolve(), Path(one))  # each directory once
+        found = tuple(named.values())
         if not found:
             self.fail("no directory is named", param, ctx)
         return found
@@ -86,6 +91,18 @@ def volume_options(command: Callable[..., int]) -> Callable[..., int]:
     return result
 
 
+def check_out(archive: Path, split: Split | None = None) -> None:
+    """Raises UsageError unless an archive can be written that is called so; and as `check_spread`."""
+    if str(archive) == "-":
+        raise UsageError("an archive cannot be written to stdout")
+    if archive.suffix == ".part":
+        raise UsageError(
+            f"{archive}: is what an unfinished archive is called; {archive.with_suffix('')} goes on with it"
+        )
+    check_name(archive)
+    check_spread(archive, split)
+
+
 def check_spread(archive: Path, split: Split | None) -> None:
     """With directories to spread over, the archive has a name and no place of its own.
 
@@ -105,6 +122,18 @@ def committed_in(part: Path, volumes: Sequence[Path]) -> str:
     """Where an archive is that an error or an interruption has left: `part` is the volume under way, if it is there."""
     last = part if part.exists() else volumes[-1]
     return f"the volumes up to {last}" if len(volumes) > 1 else str(last)
+
+
+@contextmanager
+def telling_what_stays(writer: ArchiveWriter) -> Iterator[None]:
+    """When an error or an interruption ends it, say where what was committed is."""
+    try:
+        yield
+    except (GlanceArchiveError, KeyboardInterrupt):
+        if not writer.empty:
+            place = committed_in(writer.part_path, writer.volumes)
+            note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
+        raise
 
 
 def _ask(message: str) -> Path:

@@ -18,7 +18,7 @@ from glancearchive.errors import (
     ServerError,
 )
 from glancearchive.format.archived import ArchivedImage
-from glancearchive.format.catalog import UNFINISHED, Entry
+from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.content import Segment
 from glancearchive.format.imageparts import COMPLETE, FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.imagewriter import ImageWriter
@@ -36,6 +36,8 @@ _STRONGEST = "sha512"
 _PLACES = 5  # damaged places that a message names
 DEFINITIONS = "glancearchive-metadefs"
 """The id of the entry with metadata definitions, which is no image (SPEC annex A)."""
+MAX_DEFINITIONS = 16 << 20
+"""Bytes that they take at most (SPEC annex A)."""
 
 _NO_IMAGES = "glancearchive-"  # what ids of entries begin with that are no images
 NO_DIGEST = "the source states no digest to compare with"
@@ -70,9 +72,18 @@ class ArchiveSource:
                 yield Image({**image.metadata, "id": image.id}, image.members, absent, _held(image))
 
     def definitions(self) -> bytes | None:
-        """The JSON document with the metadata definitions, None without one. Raises FormatError where it is damaged."""
+        """The JSON document with the metadata definitions, None without one.
+
+        Raises FormatError where it is damaged, or too long.
+        """
         image = self._by_id.get(DEFINITIONS)
-        return None if image is None else b"".join(image.content().chunks(0))
+        if image is None:
+            return None
+        if (image.size or 0) > MAX_DEFINITIONS:
+            raise FormatError(
+                f"the metadata definitions are {image.size} bytes, and at most {MAX_DEFINITIONS} are read"
+            )
+        return b"".join(image.content().chunks(0))
 
     @property
     def block_size(self) -> int:
@@ -263,7 +274,7 @@ def recorded(image: Image, entry: Entry) -> Outcome | None:
     """The outcome for an image of which `entry` has all that is to be had, if only with older metadata; else None."""
     begin, end = entry.begin, entry.end
     assert begin is not None
-    if end is None or end.status == FAILED:
+    if end is None or entry.status in (FAILED, PATCH):
         return None
     same_metadata = _without_order(begin.metadata) == _without_order(archivable(image))
     same_record = same_metadata and list(begin.members) == list(image.members)

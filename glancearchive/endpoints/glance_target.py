@@ -17,6 +17,7 @@ marked, saving            put it off until the others are done, then wait; then 
 marked, saving for ever   fail: a server died, and nothing leads back        delete, another id
 marked, uploading         with all its data staged, where data are imported: import, verify, finish
 marked, active            verify, finish; note what the target has converted
+marked, active, converted where data are not imported: fail, untouched; an import goes on with it
 marked, killed            conflict                                           delete, another id
 unmarked, active          same data: present; other data: conflict           if other: another id
 anything else             conflict, untouched                                another id

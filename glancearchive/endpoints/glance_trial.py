@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from glancearchive.endpoints import policy
+from glancearchive.endpoints import image_format, policy
 from glancearchive.endpoints.arrival import Arrival
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.errors import AccessError, ConflictError, NotFoundError, RefusedError, ServerError
@@ -33,7 +33,7 @@ def accepted_on_trial(arrival: Arrival, head: bytes) -> bool:
     a load left behind which was killed. That may hit one that is in use: then there is another trial.
     """
     name = f"{_NAME}{arrival.image.id}"
-    _clear_away(arrival.api, name)
+    _clear_away(arrival.api, name, largest=image_format.HEAD)
     for _ in range(_ATTEMPTS):
         verdict = _tried(arrival, name, head)
         if verdict is not None:
@@ -47,7 +47,7 @@ def measured_rate(api: GlanceApi, *, store: str = "", clock: Callable[[], float]
     Raises what creating and uploading do.
     """
     name = f"{_NAME}the rate"
-    _clear_away(api, name)
+    _clear_away(api, name, largest=_SAMPLE)
     trial = str(api.create(_description(name, "raw", "bare"))["id"])
     try:
         began = clock()
@@ -58,19 +58,19 @@ def measured_rate(api: GlanceApi, *, store: str = "", clock: Callable[[], float]
             api.delete(trial)
 
 
-def _clear_away(api: GlanceApi, name: str) -> None:
-    """Delete the trial images of this name that a program has left behind which was killed."""
+def _clear_away(api: GlanceApi, name: str, *, largest: int) -> None:
+    """Delete the trial images of this name, of up to `largest` bytes, that a program left behind which was killed."""
     for left in api.images(**{policy.MARK: name}):
-        if _is_trial(left, name):
+        if _is_trial(left, name, largest):
             log.info("deleting the trial image %s of an earlier run", left["id"])
             with suppress(ServerError):
                 api.delete(left["id"])
 
 
-def _is_trial(image: Mapping[str, Any], name: str) -> bool:
+def _is_trial(image: Mapping[str, Any], name: str, largest: int) -> bool:
     """Whether we have created this image; not one that has got its properties only, as snapshots do."""
     size = image.get("size")
-    return image.get("name") == image.get(policy.MARK) == name and (size is None or size <= _SAMPLE)
+    return image.get("name") == image.get(policy.MARK) == name and (size is None or size <= largest)
 
 
 def _description(name: str, disk_format: object, container_format: object) -> dict[str, Any]:

@@ -120,11 +120,16 @@ def upload(arrival: Arrival, current: Json) -> Json:
 
 
 def verified(arrival: Arrival, current: Json) -> Agreement:
-    """Compare what the Glance has stored; wrong data are deleted."""
+    """Compare what the Glance has stored; wrong data are deleted, but not those that an import has converted."""
     image = arrival.image
     expected = replace(image, metadata={**image.metadata, "size": len(arrival.payload)})
     agreement = arrival.agreement(current, expected)
     if agreement.difference:
+        sent = image.metadata
+        if changed := [field for field in policy.FORMATS if current.get(field) != sent.get(field)]:
+            became = ", ".join(f"{field} {sent.get(field)} to {current.get(field)}" for field in changed)
+            reason = f"it was converted by an import ({became}); go on with --import-method glance-direct"
+            raise Verdict(Action.FAILED, reason)
         raise _given_up(arrival, f"the target stored something else: {agreement.difference}")
     return agreement
 

@@ -67,10 +67,12 @@ class Location:
         """The images that are there, as long as the context lasts.
 
         A server may leave out images whose fields have other values than those `wanted`.
-        `others` are further volumes of an archive, and what it is read with.
+        `others` are further volumes of an archive, and what it is read with; UsageError for anything else.
         `access` are the further arguments of :func:`glancearchive.endpoints.cloud.connect`, for a server. Raises what
         that does, and what opening an archive raises.
         """
+        if others and self.kind is not Kind.ARCHIVE:
+            raise UsageError(f"{self.names[0]}: is {self.kind.value}, and {others[0]} can only be read with an archive")
         # Imported only here, so that what needs no server does without OpenStack's libraries.
         if self.kind is Kind.SERVER:
             from glancearchive.endpoints.cloud import connect

@@ -82,7 +82,12 @@ def replace_namespace(api: GlanceApi, old: Namespace, new: Namespace) -> None:
     if old.get("protected"):
         fields = {key: old[key] for key in (*_FIELDS, "owner") if key in old}
         api.ask(doing, "PUT", _path(name), body=fields | {"namespace": name, "protected": False})
-    api.tell(doing, "DELETE", _path(name))
+    try:
+        api.tell(doing, "DELETE", _path(name))
+    except ServerError:
+        if old.get("protected"):
+            api.ask(doing, "PUT", _path(name), body=fields | {"namespace": name, "protected": True})
+        raise
     try:
         create_namespace(api, new)
     except ServerError:
@@ -118,9 +123,21 @@ def parsed(text: bytes) -> list[Namespace]:
         found = json.loads(text)["namespaces"]
         if not all(isinstance(one["namespace"], str) for one in found):
             raise TypeError("a namespace without a name")
+        for one in found:
+            _check_parts(one)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise FormatError(f"the metadata definitions are not what they should be: {error}") from None
     return list(found)
+
+
+def _check_parts(namespace: Namespace) -> None:
+    """Raises TypeError unless the parts of `namespace` have the shapes that a Glance gives them."""
+    if not isinstance(namespace.get("properties") or {}, dict):
+        raise TypeError(f"the properties of {namespace['namespace']!r} are no object")
+    for part in _PARTS:
+        items = namespace.get(part) or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise TypeError(f"the {part} of {namespace['namespace']!r} are no list of objects")
 
 
 def namespace_differences(here: Namespace, there: Namespace) -> list[str]:

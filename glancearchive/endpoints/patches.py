@@ -82,8 +82,9 @@ class NeededSource:
         needed = {image.id: image for image in self._need.images}
         known = set(self._need.known)
         for image in self._source.images():
-            new = self._need.incomplete and image.id not in known and self._chooses(image.metadata)
-            if needed.pop(image.id, None) is not None or new:
+            # All are looked at, for the choice has to know which images there are.
+            chosen = self._need.incomplete and self._chooses(image.metadata)
+            if needed.pop(image.id, None) is not None or (chosen and image.id not in known):
                 yield image
         self.lacking = list(needed.values())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,18 @@ import numpy.typing as npt
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.schema import FIRST_REPAIR, FrameRows, FrameRun
 
+_MOST_NAMED = 16  # volumes in a message
+
 FrameKey = tuple[bytes, int]
 """The archive id and number of a frame."""
 
 
 def not_at_hand(volumes: Mapping[int, str]) -> str:
     """That something is in these `volumes`, names by number; "" for none."""
-    names = " or ".join(f"volume {number} ({name})" for number, name in sorted(volumes.items()))
-    return f"in {names}, which is not at hand" if names else ""
+    names = [f"volume {number} ({volumes[number]})" for number in nsmallest(_MOST_NAMED, volumes)]
+    if len(volumes) > len(names):
+        names.append(f"one of {len(volumes) - len(names)} more")
+    return f"in {' or '.join(names)}, which is not at hand" if names else ""
 
 
 @dataclass(frozen=True, slots=True)

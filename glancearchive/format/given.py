@@ -66,7 +66,12 @@ class GivenVolumes:
                 header = next(filter(None, map(peek_header, volumes.values())), None)
                 if header is not None and header.base is not None and header.base.archive_id != archive_id:
                     needed.add(header.base.archive_id)
-                if header is not None and header.repairs is not None and header.repairs.archive_id in self._archives:
+                if (
+                    header is not None
+                    and header.repairs is not None
+                    and header.repairs.archive_id in self._archives
+                    and header.repairs.archive_id != archive_id
+                ):
                     self._repairs.append((header.repairs.archive_id, archive_id))
                     needed.add(archive_id)
         return next((one for one in self._archives if one not in needed), next(iter(self._archives)))
@@ -81,7 +86,7 @@ class GivenVolumes:
 
     def repairing(self, archive_id: bytes) -> list[bytes]:
         """The ids of the repair archives for this one, in the order they were given."""
-        return [repair for repaired, repair in self._repairs if repaired == archive_id]
+        return [repair for repaired, repair in self._repairs if repaired == archive_id and repair in self._archives]
 
     def take(self, archive_id: bytes) -> tuple[dict[int, Volume], list[FormatError]]:
         """The volumes of an archive by number, which belong to the caller from then on, and what their names say wrong.

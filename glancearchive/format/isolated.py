@@ -67,7 +67,7 @@ def write_isolated(archive: Archive, path: Path) -> int:
         )
     if path.exists():
         raise LocalError(f"{path}: exists already")
-    chain = archive.chain[::-1]
+    chain = archive.bases[::-1]
     names = [later.header.base for _, later in pairwise(chain)]
     roots = [*(name.root for name in names if name is not None), archive.root_digest]
     raw = pack({"root": archive.root_digest})

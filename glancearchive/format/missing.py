@@ -95,10 +95,10 @@ def _unusable(
         at += blocks
 
 
-def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
+def joined(ranges: Iterable[tuple[int, int]], most: int = MAX_RANGES) -> Ranges:
     """`ranges` in order, joined where they touch or overlap, without empty ones.
 
-    Of more than MAX_RANGES those are joined that have the fewest blocks between them.
+    Of more than `most` those are joined that have the fewest blocks between them.
     """
     found: list[tuple[int, int]] = []
     for position, count in sorted(ranges):
@@ -109,8 +109,10 @@ def joined(ranges: Iterable[tuple[int, int]]) -> Ranges:
             found.append((first, max(position + count - first, before)))
         else:
             found.append((position, count))
-    if len(found) <= MAX_RANGES:
+    if len(found) <= most:
         return tuple(found)
     gaps = [other[0] - sum(one) for one, other in pairwise(found)]
-    bridged = sorted(gaps)[len(found) - MAX_RANGES - 1]
-    return joined((one[0], one[1] + (gap if gap <= bridged else 0)) for one, gap in zip(found, [*gaps, 0], strict=True))
+    for number in sorted(range(len(gaps)), key=gaps.__getitem__)[: len(found) - most]:
+        position, count = found[number]
+        found[number] = position, count + gaps[number]
+    return joined(found, most)

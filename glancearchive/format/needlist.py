@@ -12,8 +12,8 @@ from glancearchive.format.imageparts import IMAGE_ID, MAX_BLOCKS, Ranges, check_
 from glancearchive.format.schema import BLOCK_SIZES
 
 FORMAT, VERSION = "glancearchive need-list", 1
-MAX_SIZE = 64 << 20
-"""Bytes of a need-list; a reader need not look at more."""
+MAX_SIZE = 8 << 20
+"""Bytes of a need-list; a reader need not look at more, and has to decode it in memory."""
 
 
 @dataclass(frozen=True, slots=True)

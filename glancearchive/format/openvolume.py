@@ -17,7 +17,7 @@ from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.imageparts import ImagePart
 from glancearchive.format.packer import PackedFrame
 from glancearchive.format.places import Limit
-from glancearchive.format.recordfile import RecordFile, create, sync_directory
+from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
 from glancearchive.format.schema import FRAME_ROW, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.format.state import State
 from glancearchive.format.structured import record_bound
@@ -169,22 +169,44 @@ class OpenVolume:
         state.numbers = dict(self._file.numbers)
         state.end_session(record, end)
 
+    def give_back(self) -> None:
+        """Cut off what is not committed, and give the finished volume its name again. Raises LocalError."""
+        if not self._file.closed:
+            self._file.cut(self._state.offset)
+        self.give_name()
+
     def give_name(self) -> None:
         """The finished volume gets its name, and the file is closed. Its end has to be durable."""
         if os.name == "nt":
             self.close()  # an open file cannot be renamed there; elsewhere the lock lasts until it has its name
-        if self.path.exists():
-            raise ExistsError(f"{self.path}: appeared meanwhile; the volume is complete as {self.part_path.name}")
-        try:
-            self.part_path.rename(self.path)
-        except OSError as error:
-            raise LocalError(f"{self.part_path}: cannot be renamed: {error.strerror}") from None
-        sync_directory(self.path.parent)
+        _rename(self.part_path, self.path)
         self.close()
 
     def close(self) -> None:
         """Let go of the file as it is."""
         self._file.close()
+
+
+def give_name(part: Path, path: Path) -> None:
+    """The volume `part`, which an earlier run finished and may not have made durable, gets the name `path`."""
+    file = reopen(part)
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        raise LocalError(f"{part}: cannot be made durable: {error.strerror}") from None
+    finally:
+        file.close()
+    _rename(part, path)
+
+
+def _rename(part: Path, path: Path) -> None:
+    if path.exists():
+        raise ExistsError(f"{path}: appeared meanwhile; the volume is complete as {part.name}")
+    try:
+        part.rename(path)
+    except OSError as error:
+        raise LocalError(f"{part}: cannot be renamed: {error.strerror}") from None
+    sync_directory(path.parent)
 
 
 def _cost(parts: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ def mend(entries: Sequence[Entry], patches: Iterable[Entry], number: int) -> tup
     """The images of an archive, some of them mended, and how. `patches` are the images of its repair archives.
 
     Images that the archive did not know of follow, numbered from `number` on. What no record told the name of is left
-    out when it has become one of the mended.
+    out, once, for each of these that has the same data.
     """
     known = {entry.begin.id: entry for entry in entries if entry.begin is not None}
     mended: list[Mended] = []
@@ -49,8 +50,13 @@ def mend(entries: Sequence[Entry], patches: Iterable[Entry], number: int) -> tup
             entry = Entry(original.number, original.begin, original.end if _complete(original) else patch.end)
         known[patch.begin.id] = entry
         mended.append(Mended(entry, original, patch))
-    digests = {one.entry.end.digest for one in mended if one.entry.end is not None} - {None}
-    found = {entry.number: entry for entry in entries if not (_unnamed(entry) and _digest(entry) in digests)}
+    named = Counter(_digest(one.entry) for one in mended if one.original is None and _complete(one.entry))
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        if _unnamed(entry) and _complete(entry) and named[_digest(entry)]:
+            named[_digest(entry)] -= 1  # one that had lost its name has it again; a twin of it has not
+        else:
+            found[entry.number] = entry
     found.update((entry.number, entry) for entry in known.values())
     return [found[one] for one in sorted(found)], mended
 
@@ -60,8 +66,10 @@ def _fits(patch: Entry, original: Entry | None) -> bool:
     assert patch.end is not None
     if patch.status == FAILED:
         return False
-    if original is None or original.status in (UNFINISHED, FAILED):
+    if original is None:
         return patch.end.patch is None
+    if original.status in (UNFINISHED, FAILED):
+        return patch.end.patch is None and _complete(patch)
     return _complete(original) and (patch.end.size, patch.end.digest) == (_size(original), _digest(original))
 
 

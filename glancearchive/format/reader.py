@@ -23,12 +23,14 @@ from glancearchive.format.catalog import Catalog
 from glancearchive.format.content import FrameCache
 from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.given import GivenVolumes
-from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.overlay import Mended, mend
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
-from glancearchive.format.structured import check_supported, find_end, read_structured
+from glancearchive.format.structured import check_supported, find_end, read_catalog, read_structured
 from glancearchive.format.volume import Volume
+
+MAX_BASES = 64  # archives below an increment (SPEC section 8)
+_MOST_MISSING = 100  # volumes in a row, each with a fault of its own
 
 
 class Archive:
@@ -58,14 +60,15 @@ class Archive:
                 raise
 
     @classmethod
-    def of(cls, given: GivenVolumes, archive_id: bytes) -> Archive:
-        """An archive that another one is read with."""
+    def of(cls, given: GivenVolumes, archive_id: bytes, above: int = 0) -> Archive:
+        """An archive that another one is read with; `above` it are so many increments."""
         archive = cls.__new__(cls)
-        archive._open(given, archive_id)
+        archive._open(given, archive_id, above)
         return archive
 
-    def _open(self, given: GivenVolumes, archive_id: bytes) -> None:
+    def _open(self, given: GivenVolumes, archive_id: bytes, above: int = 0) -> None:
         self.archive_id = archive_id
+        self._above = above
         self.faults: list[FormatError] = []
         self._told: set[str] = set()  # what they say, for a scan meets what was found when opening once more
         self.volumes: dict[int, Volume] = {}
@@ -122,8 +125,12 @@ class Archive:
         if name.archive_id not in given:
             self._add_faults([MissingError(f"is an increment, and its base is not at hand: {name}", volume=mine)])
             return None
+        if self._above >= MAX_BASES:
+            message = f"stands on too many others: an increment may have {MAX_BASES} archives below it"
+            self._add_faults([VolumeError(message, volume=mine)])
+            return None
         try:
-            base = Archive.of(given, name.archive_id)
+            base = Archive.of(given, name.archive_id, self._above + 1)
         except UnsupportedError:
             raise
         except FormatError as error:
@@ -204,11 +211,12 @@ class Archive:
 
     def _open_volume(self, number: int) -> None:
         volume = self.volumes.get(number)
-        self._before[number] = copy.deepcopy(self._position)
         if volume is None:
-            self._miss(number)
-            self._position.forget()
+            if number - 1 not in self.missing_volumes:
+                self._miss(number, min(one for one in self.volumes if one > number))
+                self._position.forget()
             return
+        self._before[number] = copy.deepcopy(self._position)
         end = self.ends.get(number)
         if end is None:
             self._scan(number)
@@ -233,26 +241,7 @@ class Archive:
             self._scan(number)
 
     def _read_catalog(self, number: int, row: CatalogRow) -> CatalogPart:
-        header = RecordHeader(
-            RecordType.CATALOG,
-            number,
-            self.archive_id,
-            row.number,
-            row.offset,
-            row.stored_size,
-            row.raw_size,
-            row.payload_digest,
-        )
-        volume = self.volumes[number]
-        try:
-            header = RecordHeader.unpack(header.pack())  # applies the limits of a record header to the row
-        except ValueError as error:
-            raise ChainError(f"the end record lists a catalog with {error}", volume=volume.name) from None
-        content = read_structured(volume, header, self.header.block_size)
-        if not isinstance(content, CatalogPart) or content.kind != row.kind:
-            message = f"a catalog that is not of the kind {row.kind}"
-            raise ChainError(message, volume=volume.name, begin=header.offset, end=header.end)
-        return content
+        return read_catalog(self.volumes[number], number, self.archive_id, row, self.header.block_size)
 
     def _apply(self, number: int, content: CatalogPart | Checkpoint) -> None:
         """Learn what a record says; what contradicts other records becomes a fault, the rest counts."""
@@ -301,15 +290,21 @@ class Archive:
                 self._add_faults([VolumeError(message, volume=self.volume_name(number))])
         end = self.ends.get(last)
         if end is not None and not end.final:
-            self._miss(last + 1)
+            self._miss(last + 1, last + 2)
         header = self.volumes[last].end_header()
         if end is not None and end.final:
             self.finished = True
             self.root_digest = header.record_digest if header is not None else None
 
-    def _miss(self, number: int) -> None:
-        self.missing_volumes[number] = self.volume_name(number)
-        self._add_faults([MissingError(f"volume {number} is missing", volume=self.volume_name(number))])
+    def _miss(self, begin: int, end: int) -> None:
+        """The volumes from number `begin` to `end`, exclusive, are not at hand."""
+        names = {number: self.volume_name(number) for number in range(begin, end)}
+        self.missing_volumes |= names
+        if len(names) > _MOST_MISSING:
+            message = f"volumes {begin} to {end - 1} are missing"
+            self._add_faults([MissingError(message, volume=names[begin])])
+            return
+        self._add_faults([MissingError(f"volume {number} is missing", volume=name) for number, name in names.items()])
 
     def load_extents(self) -> None:
         """Read the extents of all images, if that was put off. Damage is added to `faults`."""
@@ -342,12 +337,20 @@ class Archive:
     @property
     def chain(self) -> list[Archive]:
         """The archive itself, those that repair it, its base, the base of that, …, as far as they are at hand."""
-        return [self, *self.repairs, *(self.base.chain if self.base is not None else ())]
+        return [part for one in self.bases for part in (one, *one.repairs)]
+
+    @property
+    def bases(self) -> list[Archive]:
+        """The archive itself, its base, the base of that, …, as far as they are at hand."""
+        bases = [self]
+        while (base := bases[-1].base) is not None:
+            bases.append(base)
+        return bases
 
     @property
     def missing_base(self) -> BaseName | None:
         """The archive that this one, or its base, needs, and that is not at hand."""
-        return self.header.base if self.base is None else self.base.missing_base
+        return self.bases[-1].header.base
 
     def volume_name(self, number: int) -> str:
         """The file name of volume `number`, guessed from the others' when it is not at hand."""

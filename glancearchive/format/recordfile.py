@@ -108,6 +108,19 @@ class RecordFile:
             raise LocalError(f"{self.path}: cannot be cut after byte {offset}: {error.strerror}") from None
         self.offset, self._broken, self._full = offset, "", False
 
+    def cut(self, offset: int) -> None:
+        """Cut off, durably, what follows byte `offset`, also after a failure; nothing may be written any more."""
+        self._broken = self._broken or f"was cut after byte {offset}"
+        try:
+            self._file.truncate(offset)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise LocalError(f"{self.path}: cannot be cut after byte {offset}: {error.strerror}") from None
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
     def sync(self) -> None:
         """Make all that was written durable."""
         self._check_usable()

@@ -9,7 +9,7 @@ from glancearchive.errors import ExistsError, FormatError, LocalError, MissingEr
 from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.given import identify
 from glancearchive.format.header import BEGINNING, RecordHeader, RecordType
-from glancearchive.format.openvolume import OpenVolume, least_limit
+from glancearchive.format.openvolume import OpenVolume, give_name, least_limit
 from glancearchive.format.places import Places
 from glancearchive.format.recordfile import reopen
 from glancearchive.format.scan import Position, Step, VolumeScan
@@ -42,26 +42,19 @@ def open_archive(
     if places.split is None and path.exists():
         raise ExistsError(f"{path}: exists already")
     last = max(paths, default=0)
-    for number, one in paths.items():
-        if is_part(one) and number < last:
-            raise LocalError(f"{one}: is not finished, and yet there is volume {last}: {paths[last]}")
     file = reopen(paths[last]) if last and is_part(paths[last]) else None  # nobody else writes it from now on
     try:
         state = find_state(paths, index) if last else None
         resumed = state is not None or last > 0
+        for number, one in sorted(paths.items()):
+            if is_part(one) and number < last:  # it is whole, or there were no state
+                places.paths[number] = places.of(number)
+                give_name(one, places.paths[number])
         if state is None:
             state = new_state(source, level, block_size or DEFAULT_BLOCK_SIZE, index, relation)
         header = state.header
-        if block_size not in (None, header.block_size):
-            message = f"{path}: has blocks of {header.block_size} bytes, and cannot be gone on with in blocks of"
-            raise UsageError(f"{message} {block_size}: leave out the block size, or begin another archive")
-        wanted, there = relation.base if relation else None, header.base
-        if wanted != there:
-            what = f"an increment of {there}" if there else "no increment"
-            raise UsageError(f"{path}: was begun as {what}: go on with it so, or begin another archive")
-        size, least = places.split.size if places.split else None, least_limit(header)
-        if size is not None and size < least:
-            raise UsageError(f"{path}: volumes of {size} bytes are too small: the least is {least} bytes")
+        check_header(path, header, block_size, relation)
+        least = check_limit(places, header)
 
         if file is None and state.end is not None and state.end.final:
             raise ExistsError(f"{paths[last]}: exists already")
@@ -86,6 +79,32 @@ def open_archive(
     return state, volume, resumed
 
 
+def check_header(path: Path, header: ArchiveHeader, block_size: int | None, relation: Relation | None) -> None:
+    """Raises UsageError unless the archive `path`, which has this `header`, can be gone on with as what is wanted.
+
+    None as `block_size` is what it has; `relation` is to be the one that it was begun with.
+    """
+    if block_size not in (None, header.block_size):
+        message = f"{path}: has blocks of {header.block_size} bytes, and cannot be gone on with in blocks of"
+        raise UsageError(f"{message} {block_size}: leave out the block size, or begin another archive")
+    base, repairs = (relation.base, relation.repairs) if relation else (None, None)
+    if (base, repairs) == (header.base, header.repairs):
+        return
+    if header.repairs is not None:
+        what = f"a repair of archive {header.repairs.archive_id.hex()} (dump --for)"
+    else:
+        what = f"an increment of {header.base}" if header.base else "no increment"
+    raise UsageError(f"{path}: was begun as {what}: go on with it so, or begin another archive")
+
+
+def check_limit(places: Places, header: ArchiveHeader) -> int:
+    """The least size of a volume with this `header`. Raises UsageError when those at `places` are to be smaller."""
+    size, least = places.split.size if places.split else None, least_limit(header)
+    if size is not None and size < least:
+        raise UsageError(f"{places.path}: volumes of {size} bytes are too small: the least is {least} bytes")
+    return least
+
+
 def find_state(paths: Mapping[int, Path], index: BlockIndex) -> State | None:
     """The state at the last good commit record of the volumes at `paths` by number, with `index` for its blocks.
 
@@ -108,7 +127,8 @@ def find_state(paths: Mapping[int, Path], index: BlockIndex) -> State | None:
         finally:
             volume.close()
         if number < last and (state.end is None or state.end.final):
-            raise VolumeError("has no volume after it, and yet there is one", volume=volume.name)
+            what = "is not finished" if is_part(paths[number]) else "has no volume after it"
+            raise VolumeError(f"{what}, and yet there is volume {last}: {paths[last]}", volume=volume.name)
     return state
 
 

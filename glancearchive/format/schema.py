@@ -50,8 +50,8 @@ class BaseName:
         return cls(
             archive_id=fields.binary("archive_id", 16),
             root=fields.binary("root", 32),
-            frames=fields.uint("frames", MAX_BLOCKS),
-            blocks=fields.uint("blocks", MAX_BLOCKS),
+            frames=fields.uint("frames", MAX_BLOCKS - 1),
+            blocks=fields.uint("blocks", MAX_BLOCKS - 1),
         )
 
     def __str__(self) -> str:
@@ -74,8 +74,8 @@ class RepairedName:
         fields = Fields(value, "repairs")
         name = cls(
             archive_id=fields.binary("archive_id", 16),
-            frames=fields.uint("frames", MAX_BLOCKS),
-            blocks=fields.uint("blocks", MAX_BLOCKS),
+            frames=fields.uint("frames", MAX_BLOCKS - 1),
+            blocks=fields.uint("blocks", MAX_BLOCKS - 1),
         )
         if min(name.frames, name.blocks) < FIRST_REPAIR:
             raise ValueError(f"repairs: numbers that begin below {FIRST_REPAIR}")

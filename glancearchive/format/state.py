@@ -134,9 +134,14 @@ class Relation:
 
 def new_state(source: str, level: str, block_size: int, index: BlockIndex, relation: Relation | None) -> State:
     """That of a new archive."""
+    return State.begin(new_header(source, level, block_size, relation), secrets.token_bytes(16), index)
+
+
+def new_header(source: str, level: str, block_size: int, relation: Relation | None) -> ArchiveHeader:
+    """That of a new archive."""
     base, repairs = (relation.base, relation.repairs) if relation else (None, None)
     begin = base or repairs
-    header = ArchiveHeader(
+    return ArchiveHeader(
         hash_key=relation.hash_key if relation else secrets.token_bytes(32),
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         source=source,
@@ -150,4 +155,3 @@ def new_state(source: str, level: str, block_size: int, index: BlockIndex, relat
         base=base,
         repairs=repairs,
     )
-    return State.begin(header, secrets.token_bytes(16), index)

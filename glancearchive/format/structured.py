@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glancearchive.errors import FormatError, RecordError, UnsupportedError
+from glancearchive.errors import ChainError, FormatError, RecordError, UnsupportedError
 from glancearchive.format.compression import LEVELS, compress, max_stored_size
 from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.hashing import digest
 from glancearchive.format.header import HEADER_SIZE, MAX_STRUCTURED_SIZE, RecordHeader, RecordType
-from glancearchive.format.schema import INCREMENTAL, REPAIR, ArchiveHeader, CatalogPart, Checkpoint, End
+from glancearchive.format.schema import INCREMENTAL, REPAIR, ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.volume import Volume
 
 Content = ArchiveHeader | Checkpoint | CatalogPart | End
@@ -92,3 +92,29 @@ def find_end(volume: Volume, archive_id: bytes, block_size: int, record_digest: 
         assert isinstance(content, End)
         return content
     return None
+
+
+def read_catalog(volume: Volume, number: int, archive_id: bytes, row: CatalogRow, block_size: int) -> CatalogPart:
+    """The catalog record that the end record of `volume`, which has that `number`, lists as `row`.
+
+    Raises ChainError where it is another one, else as `read_structured`.
+    """
+    header = RecordHeader(
+        RecordType.CATALOG,
+        number,
+        archive_id,
+        row.number,
+        row.offset,
+        row.stored_size,
+        row.raw_size,
+        row.payload_digest,
+    )
+    try:
+        header = RecordHeader.unpack(header.pack())  # applies the limits of a record header to the row
+    except ValueError as error:
+        raise ChainError(f"the end record lists a catalog with {error}", volume=volume.name) from None
+    content = read_structured(volume, header, block_size)
+    if not isinstance(content, CatalogPart) or content.kind != row.kind:
+        message = f"a catalog that is not of the kind {row.kind}"
+        raise ChainError(message, volume=volume.name, begin=header.offset, end=header.end)
+    return content

@@ -34,6 +34,7 @@ class VolumeChain:
         self._state = state
         self._volume = volume
         self._finished = sum(places.of(number).stat().st_size for number in range(1, state.volume))  # bytes
+        self._forget_before()
 
     @property
     def part_path(self) -> Path:
@@ -126,8 +127,13 @@ class VolumeChain:
         self._finished += self._volume.offset
         place = self._places.choose(self._state.volume + 1, _ROOMY * least_limit(self._state.header))
         self._volume = OpenVolume.create(place, self._state, self._places.limit(place))
+        self._forget_before()
+
+    def _forget_before(self) -> None:
+        """With local deduplication nothing is found that lies before the volume under way."""
         if self._places.split is not None and self._places.split.local_dedup:
-            self._state.index.forget(self._state.header.origin[1], self._state.blocks)
+            header = self._state.header
+            self._state.index.forget(header.origin[1], header.first_block)
 
     def finish(self) -> None:
         """End the last volume, if that is not done yet, and give it its name."""
@@ -136,6 +142,10 @@ class VolumeChain:
         else:
             self._volume.sync()  # an earlier run wrote the end, and may not have lived to do it
         self._volume.give_name()
+
+    def give_back(self) -> None:
+        """As `OpenVolume.give_back`, of the volume under way."""
+        self._volume.give_back()
 
     def close(self) -> None:
         """Let go of the volume under way as it is."""

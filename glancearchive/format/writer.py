@@ -326,6 +326,14 @@ class ArchiveWriter:
         self._chain.live[entry.number] = image
         image.give_up("the dump was interrupted, and the image was gone when it went on")
 
+    def give_back(self) -> None:
+        """Let go of an archive that is `unchanged`: what is not committed is cut off, and it has its name again.
+
+        Raises LocalError when that fails; then it stays as it is.
+        """
+        self._packer.close()
+        self._chain.give_back()
+
     def close(self) -> None:
         """Let go of the file as it is. What was committed can be read and gone on from; the rest is lost."""
         self._packer.close()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from glancearchive.endpoints.archive import DEFINITIONS
+from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.metadefs import (
@@ -51,9 +51,13 @@ class Definition:
 
 
 class WithDefinitions:
-    """The images of `source`, and as one more entry the metadata definitions of `origin`; a `LocatedSource`."""
+    """The images of `source`, and as one more entry the metadata definitions of `origin`; a `LocatedSource`.
 
-    def __init__(self, source: LocatedSource, origin: object) -> None:
+    Where there are no images, they come `alone`, or not at all.
+    """
+
+    def __init__(self, source: LocatedSource, origin: object, *, alone: bool = True) -> None:
+        self._alone = alone
         self._source = source
         self._origin = origin
         self._document = b""
@@ -65,7 +69,12 @@ class WithDefinitions:
         return [*self._source.faults, *self._faults]
 
     def images(self) -> Iterator[Image]:
-        yield from self._source.images()
+        found = self._alone
+        for image in self._source.images():
+            found = True
+            yield image
+        if not found:
+            return
         try:
             namespaces = definitions_of(self._origin)
         except ServerError as error:
@@ -74,6 +83,12 @@ class WithDefinitions:
             self._faults.append(f"the metadata definitions could not be read: {error}")
             return
         self._document = document(namespaces or [])
+        if len(self._document) > MAX_DEFINITIONS:
+            size = len(self._document)
+            self._faults.append(
+                f"the metadata definitions are {size} bytes, and at most {MAX_DEFINITIONS} are archived"
+            )
+            return
         yield Image(
             {
                 "id": DEFINITIONS,

@@ -19,6 +19,8 @@ from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA
 from glancearchive.format.places import Places, Split
 from glancearchive.format.reader import Archive
 from glancearchive.format.recordfile import sync_directory
+from glancearchive.format.resume import check_header
+from glancearchive.format.state import Relation
 from glancearchive.format.volumes import is_part, part_of
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
@@ -93,22 +95,16 @@ def dump(
     lacks an image of `source`. With that, nothing is
     created either when there are no images.
     """
-    places = Places(path, split) if path.parent.is_dir() else None
-    if places:
-        places.check()
-    volumes = places.paths if places and split else {}
-    if volumes and _is_finished(volumes):
-        if append:
-            raise UsageError(f"{path}: is finished, and an archive in volumes cannot be added to: write another one")
-        return _finished_before(source, path, [*volumes.values()], covering=covering)
-    if path.exists() and not append:
-        return _finished_before(source, path, [path], covering=covering)
+    done = done_before(source, path, split, append=append, covering=covering)
+    if done is not None:
+        return done
     begun = _Begun(source)
     if covering and begun.empty:
         return Dump(iter(()))
     finished = path.exists()
+    relation = Relation(base.header.hash_key, base.name) if base is not None else None
     if finished:
-        _reopen_finished(source, path)
+        _reopen_finished(source, path, block_size, relation)
     try:
         writer = ArchiveWriter(
             path,
@@ -150,12 +146,31 @@ def dump(
                 writer.commit()
             raise
         finally:
-            writer.close()
             if finished and writer.unchanged and not path.exists():
-                _give_back(path)
+                with suppress(LocalError):  # it is readable under the name of an unfinished one too
+                    writer.give_back()
+            writer.close()
 
     result.outcomes = run()
     return result
+
+
+def done_before(source: Source, path: Path, split: Split | None, *, append: bool, covering: bool) -> Dump | None:
+    """What is to be said where the archive `path` is finished and is not to be added to; None: there is work to do.
+
+    Raises as `dump`.
+    """
+    places = Places(path, split) if path.parent.is_dir() else None
+    if places:
+        places.check()
+    volumes = places.paths if places and split else {}
+    if volumes and _is_finished(volumes):
+        if append:
+            raise UsageError(f"{path}: is finished, and an archive in volumes cannot be added to: write another one")
+        return _finished_before(source, path, [*volumes.values()], covering=covering)
+    if path.exists() and not append:
+        return _finished_before(source, path, [path], covering=covering)
+    return None
 
 
 def _is_finished(volumes: Mapping[int, Path]) -> bool:
@@ -209,6 +224,8 @@ def _finding(image: ArchivedImage) -> Outcome | None:
 def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, covering: bool) -> Dump:
     try:
         with Archive(volumes) as archive:
+            if archive.header.repairs is not None:
+                raise UsageError(f"{path}: is a repair of archive {archive.header.repairs.archive_id.hex()}, no dump")
             if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
                 known = {image.id for image in archive}
                 lacking = [image for image in source.images() if image.id not in known] if covering else []
@@ -232,15 +249,16 @@ def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, cov
     raise LocalError(f"{path}: exists already: an archive of {origin}, not of {source.label}")
 
 
-def _reopen_finished(source: Source, path: Path) -> None:
+def _reopen_finished(source: Source, path: Path, block_size: int | None, relation: Relation | None) -> None:
     """Give a finished archive the name of an unfinished one: it stays readable under it, whatever happens."""
     part = part_of(path)
     if part.exists():
         raise LocalError(f"{path}: exists, and so does {part.name}; one of them has to go")
     with Archive([path]) as archive:  # raises unless it is an archive
-        origin = archive.header.source
-    if origin != source.label:
-        raise LocalError(f"{path}: is an archive of {origin}, not of {source.label}")
+        header = archive.header
+    if header.source != source.label:
+        raise LocalError(f"{path}: is an archive of {header.source}, not of {source.label}")
+    check_header(path, header, block_size, relation)
     try:
         path.rename(part)
     except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glancearchive.errors import LocalError, UsageError
+from glancearchive.operations.outputs import write_output
 
 # Glance's own pattern, in its schema of an image.
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
@@ -29,28 +30,9 @@ def read_id_map(path: Path) -> dict[str, str | None]:
     return document
 
 
-def check_id_map(path: Path) -> None:
-    """Raise LocalError unless a map can be written to this file, before hours are spent on making one."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(0, "Is a directory")
-        _temporary(path).touch()
-        _temporary(path).unlink()
-    except OSError as error:
-        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
-
-
 def write_id_map(path: Path, ids: Mapping[str, str]) -> None:
     """Write a map, in one piece or not at all. Raises LocalError."""
-    try:
-        _temporary(path).write_text(json.dumps(ids, indent=2) + "\n", encoding="utf-8")
-        _temporary(path).replace(path)
-    except OSError as error:
-        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
+    write_output(path, (json.dumps(ids, indent=2) + "\n").encode())
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -12,11 +12,14 @@ _TELLING = ("id", "created_at", "updated_at", "checksum", "size")
 def require_another(source: Source, api: GlanceApi) -> None:
     """Raises UsageError when `source` is the Glance behind `api`, if under another name.
 
-    A copy never has the times of its original; where both ends know the first image with the same, it is one image.
+    A copy never has the times of its original; where both ends know an image with the same, it is one image. They are
+    whole seconds: one that was made within a second tells nothing, since its copy may have been made within it too.
     """
     if source.label == api.label:
         raise UsageError(f"FROM and TO are the same: {api.label}")
-    first = next(iter(source.images()), None)
-    there = None if first is None or not first.metadata.get("created_at") else api.find(first.id)
-    if first is not None and there is not None and all(there.get(key) == first.metadata.get(key) for key in _TELLING):
-        raise UsageError(f"FROM and TO are the same by two names: {source.label} and {api.label} both have {first}")
+    for image in source.images():
+        there = api.find(image.id) if image.metadata.get("created_at") else None
+        if there is None or any(there.get(key) != image.metadata.get(key) for key in _TELLING):
+            return
+        if there.get("created_at") != there.get("updated_at"):
+            raise UsageError(f"FROM and TO are the same by two names: {source.label} and {api.label} both have {image}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -34,17 +34,21 @@ def load(
     store: str = "",
     method: ImportMethod = ImportMethod.DIRECT,
     stop: Stop | None = None,
+    checked: Callable[[], None] | None = None,
 ) -> Iterator[Outcome]:
     """Copy every image of `source` into the Glance behind `api`; yields outcomes as they are known.
 
     `ids` decides under which ids, and knows afterwards; data go into `store`, or the default one, by `method`. Raises
     UsageError when `ids` make no sense for these images, before anything is done; otherwise what `transfer` raises.
+    `checked` is called once that is known, before the first image is transferred.
     """
     ids = ids or Ids()
     listing, parts = survey(source, api, ids)
     target = GlanceTarget(
         api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store, method=method
     )
+    if checked:
+        checked()
     for part in parts:
         yield from transfer(part, target, progress=progress, jobs=jobs, stop=stop)
 

@@ -15,7 +15,6 @@ from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.blockstore import Stretch
-from glancearchive.format.catalog import UNFINISHED
 from glancearchive.format.compression import decompress
 from glancearchive.format.extents import join_extents
 from glancearchive.format.family import open_each
@@ -27,6 +26,7 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome
+from glancearchive.operations.reslice import known_outcome
 from glancearchive.operations.transfer import Stop
 
 log = logging.getLogger("glancearchive")
@@ -192,11 +192,10 @@ class _Writing:
         return True
 
     def _record(self, archive: Archive, image: ArchivedImage) -> Outcome:
+        known = known_outcome(image, self._writer)
+        if known is not None:
+            return known
         outcome = Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
-        known = self._writer.recorded(image.id)
-        if known is not None and known.status != UNFINISHED:
-            outcome.action, outcome.reason = Action.PRESENT, known.end.reason if known.end is not None else ""
-            return outcome
         begin = image.entry.begin
         assert begin is not None
         writer = self._writer.begin(begin.id, begin.metadata, begin.members)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import UNFINISHED
 from glancearchive.format.imageparts import FAILED
-from glancearchive.format.missing import FrameFaults, Missing, missing
+from glancearchive.format.missing import FrameFaults, Missing, joined, missing
 from glancearchive.format.needlist import MAX_SIZE, Damaged, NeededImage, NeedList
 from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import DAMAGED, HELD, Report
+from glancearchive.format.volumes import is_volume
+from glancearchive.operations.outputs import check_output, write_output
 
 _MOST_DAMAGE = 10_000  # places that a need-list names; they are for people, images say what is needed
 
@@ -42,10 +45,15 @@ def _never_came(image: ArchivedImage) -> bool:
     return image.status in (FAILED, UNFINISHED)
 
 
-def need(archive: Archive, held: Mapping[str, Missing], faults: Sequence[FormatError]) -> NeedList:
-    """The need-list for the images `held`, by id, when `faults` were found in `archive`."""
+def check_needs(archive: Archive) -> None:
+    """Raise UsageError for an archive that no need-list can be made of."""
     if archive.header.repairs is not None:
         raise UsageError("a repair archive needs nothing itself: name the archive that it repairs first")
+
+
+def need(archive: Archive, held: Mapping[str, Missing], faults: Sequence[FormatError]) -> NeedList:
+    """The need-list for the images `held`, by id, when `faults` were found in `archive`."""
+    check_needs(archive)
     images = [_needed(image, held[image.id]) for image in archive.images if image.id and image.id in held]
     incomplete = is_incomplete(archive)
     known = tuple(image.id for image in archive.images if image.id and image.id not in held) if incomplete else ()
@@ -91,12 +99,51 @@ def _damage(archive: Archive, faults: Sequence[FormatError]) -> Iterator[Damaged
             yield damaged
 
 
-def write_need(path: Path, needed: NeedList) -> None:
-    """Write the file. Raises LocalError."""
-    try:
-        path.write_bytes(needed.pack())
-    except OSError as error:
-        raise LocalError(f"{path}: cannot be written: {error.strerror}") from None
+def check_need_file(path: Path) -> None:
+    """Raise unless a need-list can be written to `path`, where nothing else is lost by that.
+
+    UsageError for a name that a volume may have, ExistsError for a file that is no need-list, else LocalError.
+    """
+    if is_volume(path, b""):
+        raise UsageError(f"{path}: is called like a volume of an archive; give the need-list another name")
+    if path.exists() and not path.is_dir():
+        if not path.is_file():
+            raise ExistsError(f"{path}: is no regular file")
+        try:
+            read_need(path)
+        except UsageError:
+            raise ExistsError(f"{path}: exists already, and is no need-list") from None
+    check_output(path)
+
+
+def write_need(path: Path, needed: NeedList) -> NeedList:
+    """Write the file, and return what is in it: more of images than `needed`, where that would be too large.
+
+    Raises LocalError.
+    """
+    fitting, data = _packed(needed)
+    if len(data) > MAX_SIZE:
+        raise LocalError(
+            f"{path}: the need-list of {len(needed.images)} images has {len(data)} bytes, the limit is {MAX_SIZE}: "
+            "load --need, with some of the images chosen at a time, makes several smaller ones"
+        )
+    write_output(path, data)
+    return fitting
+
+
+def _packed(needed: NeedList) -> tuple[NeedList, bytes]:
+    """The file, if it can be no larger than it may: places of damage are left out, ranges joined to fewer."""
+    data = needed.pack()
+    if len(data) > MAX_SIZE:
+        needed = replace(needed, damage=())
+        data = needed.pack()
+    most = max((len(image.ranges or ()) for image in needed.images), default=0)
+    while len(data) > MAX_SIZE and most > 1:
+        most = (most + 1) // 2
+        images = (replace(one, ranges=one.ranges and joined(one.ranges, most)) for one in needed.images)
+        needed = replace(needed, images=tuple(images))
+        data = needed.pack()
+    return needed, data
 
 
 def read_need(path: Path) -> NeedList:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from glancearchive.endpoints.archive import DEFINITIONS
 from glancearchive.endpoints.patches import NeededSource, PatchTarget, relation
 from glancearchive.errors import LocalError
+from glancearchive.format.growing import DEFAULT_MEMORY
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome, Progress, Source
@@ -27,6 +30,8 @@ def patch(
     prepared: Callable[[Source], Source] = lambda source: source,
     bandwidth: Bandwidth | None = None,
     level: str = "default",
+    index_memory: int = DEFAULT_MEMORY,
+    index_directory: Path | None = None,
     jobs: int = 2,
     stop: Stop | None = None,
 ) -> Dump:
@@ -36,9 +41,18 @@ def patch(
     of; `prepared` may wrap what whole images are read from, `bandwidth` limits the rest. Raises LocalError when `path`
     is something else.
     """
-    needed = NeededSource(source, need, chooses)
+    entries, need = _with_definitions(source, need)
+    needed = NeededSource(entries, need, chooses)
     belonging = relation(need, path)
-    writer = ArchiveWriter(path, source=source.label, level=level, block_size=need.block_size, relation=belonging)
+    writer = ArchiveWriter(
+        path,
+        source=source.label,
+        level=level,
+        block_size=need.block_size,
+        index_memory=index_memory,
+        index_directory=index_directory,
+        relation=belonging,
+    )
     result = Dump(iter(()), lambda: writer.stored)
 
     def run() -> Iterator[Outcome]:
@@ -59,6 +73,22 @@ def patch(
 
     result.outcomes = run()
     return result
+
+
+def _with_definitions(source: Source, need: NeedList) -> tuple[Source, NeedList]:
+    """The images of `source`, and its metadata definitions where `need` asks for them; then as a whole: they are made
+    anew, and have no ranges.
+    """
+    if not any(image.id == DEFINITIONS for image in need.images):
+        return source, need
+    # Imported only here, so that what needs no server does without OpenStack's libraries.
+    from glancearchive.endpoints.glance_source import GlanceSource
+    from glancearchive.operations.definitions import WithDefinitions
+
+    if not isinstance(source, GlanceSource):
+        return source, need
+    images = (replace(one, ranges=None) if one.id == DEFINITIONS else one for one in need.images)
+    return WithDefinitions(source, source), replace(need, images=tuple(images))
 
 
 def _unlimited(_count: int) -> None:

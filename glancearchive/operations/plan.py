@@ -7,7 +7,7 @@ where the caller is no admin, data that are not what their digest says.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
@@ -30,6 +30,9 @@ from glancearchive.format.base import Base
 from glancearchive.format.catalog import Entry
 from glancearchive.format.places import Places, Split
 from glancearchive.format.reader import Archive
+from glancearchive.format.resume import check_header, check_limit
+from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
+from glancearchive.format.state import Relation, new_header
 from glancearchive.image import Action, Image, Outcome, Progress, Source
 from glancearchive.operations.load import survey
 from glancearchive.operations.transfer import Stop, transfer
@@ -41,6 +44,8 @@ def plan_dump(
     path: Path,
     *,
     split: Split | None = None,
+    level: str = "default",
+    block_size: int | None = None,
     base: Base | None = None,
     progress: Progress,
     jobs: int = 2,
@@ -48,17 +53,25 @@ def plan_dump(
 ) -> Iterator[Outcome]:
     """What would become of every image of `source` in a dump into the archive `path`, were it added to.
 
-    With `base` a new archive would be an increment of that.
+    With `base` a new archive would be an increment of that. `level`, `block_size`, `split` are as `dump` takes them.
 
-    Raises LocalError when `path` is something else.
+    Raises LocalError when `path` is something else; UsageError where it cannot be gone on with so, and when the volumes
+    of a new one would be too small.
     """
     entries: dict[str, Entry] = {}
-    there = [path] if path.exists() else [*Places(path, split).paths.values()] if path.parent.is_dir() else []
+    relation = Relation(base.header.hash_key, base.name) if base is not None else None
+    places = Places(path, split) if path.parent.is_dir() else None
+    there = [path] if path.exists() else [*places.paths.values()] if places else []
+    header = new_header(source.label, level, block_size or DEFAULT_BLOCK_SIZE, relation)
     if there:
         with Archive(there) as archive:
             if archive.header.source != source.label:
                 raise LocalError(f"{there[0]}: is an archive of {archive.header.source}, not of {source.label}")
+            header = archive.header
+            check_header(there[0], header, block_size, relation)
             entries = {entry.begin.id: entry for entry in archive.catalog.current() if entry.begin is not None}
+    if places:
+        check_limit(places, header)
     yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
 
 
@@ -154,14 +167,17 @@ def plan_load(
     ids: Ids | None = None,
     outlook: Outlook | None = None,
     stop: Stop | None = None,
+    checked: Callable[[], None] | None = None,
 ) -> Iterator[Outcome]:
     """What would become of every image of `source` in the Glance behind `api`, as far as requests tell that only read.
 
     `outlook` learns what that comes to. No image data are read. Raises UsageError when `ids` make no sense for these
-    images.
+    images; `checked` is called once that is known.
     """
     ids = ids or Ids()
     listing, parts = survey(source, api, ids)
+    if checked:
+        checked()
     outlook = outlook or Outlook(Prospects(api))
     target = _Looking(api, ids, listing, outlook, update_metadata=update_metadata)
     for part in parts:

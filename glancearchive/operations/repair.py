@@ -86,6 +86,8 @@ def repair(
             return result
         _verify(result, [place / state.protected.name for state in states], progress)
         for name, target in targets.items():
+            if (place / name).is_symlink():
+                continue  # the program found it in order: it was misread before, and stays what it is
             move(place / name, target, replace=output is None)
             result.repaired[name] = target
             sync_directory(target.parent)

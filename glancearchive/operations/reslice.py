@@ -96,11 +96,10 @@ class _Copying:
         self._first: dict[int, int] = {}  # by number of a frame: the number of its first block in the new archive
 
     def image(self, image: ArchivedImage) -> Outcome:
+        known = known_outcome(image, self._writer)
+        if known is not None:
+            return known
         outcome = Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
-        known = self._writer.recorded(image.id)
-        if known is not None and known.end is not None and known.end.status != FAILED:
-            outcome.action, outcome.reason = Action.PRESENT, known.end.reason
-            return outcome
         begin, end = image.entry.begin, image.entry.end
         if begin is None:
             return Outcome(image.id, "", Action.FAILED, "; ".join(image.faults()))
@@ -155,6 +154,16 @@ class _Copying:
         self._first[frame.number] = first
         self._progress(frame.stored_size)
         return first
+
+
+def known_outcome(image: ArchivedImage, writer: ArchiveWriter) -> Outcome | None:
+    """The outcome for `image` when an earlier run recorded all that is to be had of it, else None."""
+    entry = writer.recorded(image.id)
+    if entry is None or entry.end is None or entry.end.status == FAILED:
+        return None
+    if entry.end.status == NO_DATA:
+        return Outcome(image.id, image.name, Action.NO_DATA, entry.end.reason)
+    return Outcome(image.id, image.name, Action.PRESENT, "", image.size or 0, image.verified)
 
 
 def _without(writer: ImageWriter, outcome: Outcome, action: Action, reason: str) -> Outcome:

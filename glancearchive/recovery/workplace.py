@@ -84,6 +84,8 @@ def lay(path: Path, place: Path, *, unreadable: bool = False) -> None:
 
 def move(source: Path, target: Path, *, replace: bool) -> None:
     """Give a finished file its place. Raises LocalError; ExistsError unless it may `replace` what is there."""
+    if source.is_symlink():  # it may lead to the target, which would become a link to itself
+        raise LocalError(f"{target}: cannot be written: its successor {source} is a link and no file")
     try:
         with source.open("rb+") as file:
             os.fsync(file.fileno())
@@ -94,7 +96,10 @@ def move(source: Path, target: Path, *, replace: bool) -> None:
             return
         temporary = target.with_name(f".{target.name}.part")
         try:
-            _copy(source, temporary)
+            with source.open("rb") as file, temporary.open("wb") as copied:
+                shutil.copyfileobj(file, copied, _PIECE)
+                copied.flush()
+                os.fsync(copied.fileno())
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,14 @@ import glancearchive
 from glancearchive import Depth
 from glancearchive.errors import ChainError, FormatError, LocalError, UsageError, VolumeError
 from glancearchive.format.base import open_base
-from glancearchive.format.header import RecordType
+from glancearchive.format.compression import LEVELS, compress, decompress
+from glancearchive.format.encoding import pack, unpack
+from glancearchive.format.growing import Room
+from glancearchive.format.hashing import digest
+from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordHeader, RecordType
 from glancearchive.format.isolated import read_isolated, write_isolated
 from glancearchive.format.places import Split
+from glancearchive.format.schema import BaseName, RepairedName
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action
@@ -346,6 +353,75 @@ def test_an_increment_that_was_interrupted_goes_on_with_the_same_base_alone(made
         add(writer, {"d": SECOND["d"]})
         writer.finish()
     assert states(path, made / "first.gla") == ALL_VALID
+
+
+def rewritten(path: Path, change: Callable[[RecordType, bytes], bytes]) -> None:
+    """Write the isolated catalog anew, with other payloads, and with digests that fit."""
+    data, at, out, before, new_root = path.read_bytes(), 0, [], b"", b""
+    while at < len(data):
+        header = RecordHeader.unpack(data[at : at + HEADER_SIZE])
+        raw = decompress(data[at + HEADER_SIZE : at + HEADER_SIZE + header.stored_size], header.raw_size)
+        if header.type != ISOLATED:
+            document = unpack(raw)
+            if header.type != RecordType.HEADER:
+                document["previous"] = before
+            raw = change(RecordType(header.type), pack(document))
+        stored = compress(raw, LEVELS["default"])
+        fresh = replace(header, stored_size=len(stored), raw_size=len(raw), payload_digest=digest(stored))
+        before = new_root = fresh.record_digest
+        out.append((fresh, stored))
+        at += HEADER_SIZE + header.stored_size
+    stored = compress(pack({"root": new_root}), LEVELS["default"])
+    raw_size = len(pack({"root": new_root}))
+    out[0] = (replace(out[0][0], stored_size=len(stored), raw_size=raw_size, payload_digest=digest(stored)), stored)
+    path.write_bytes(b"".join(header.pack() + stored for header, stored in out))
+
+
+@pytest.mark.parametrize("more", [0, 1, 2**61])
+def test_a_catalog_that_claims_more_blocks_than_it_describes_is_refused(more: int, made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.glacat"
+    with glancearchive.open(made / "first.gla") as archive:
+        write_isolated(archive, path)
+
+    def claim(kind: RecordType, raw: bytes) -> bytes:
+        document = unpack(raw)
+        if kind == RecordType.END:
+            document["blocks"] += more
+        return pack(document)
+
+    rewritten(path, claim)
+    if more:
+        with pytest.raises(ChainError, match="blocks in the end record"):
+            open_base([path])
+    else:
+        with open_base([path]) as base:
+            assert base.name.blocks == len(base.index(Room()))
+
+
+def test_a_base_that_claims_very_many_blocks_is_refused(made: Path) -> None:
+    with open_base([made / "first.gla"]) as base:
+        base.name = replace(base.name, blocks=2**61)
+        with pytest.raises(ChainError, match="described nowhere"):
+            base.index(Room())
+
+
+def test_of_a_chain_without_its_beginning_the_index_begins_later(made: Path) -> None:
+    with glancearchive.open(made / "first.gla") as archive:
+        before = archive.ends[1].blocks
+    with open_base([made / "second.gla"]) as base:
+        index = base.index(Room())
+        assert (index.first, index.first + len(index)) == (before, base.name.blocks)
+
+
+@pytest.mark.parametrize("key", ["frames", "blocks"])
+def test_numbers_that_an_archive_begins_with_are_below_two_to_the_62(key: str) -> None:
+    for kind, value in (
+        (BaseName, {"archive_id": bytes(16), "root": bytes(32), "frames": 2**62 - 1, "blocks": 2**62 - 1}),
+        (RepairedName, {"archive_id": bytes(16), "frames": 2**62 - 1, "blocks": 2**62 - 1}),
+    ):
+        assert getattr(kind.from_map(value), key) == 2**62 - 1
+        with pytest.raises(ValueError, match=key):
+            kind.from_map(value | {key: 2**62})
 
 
 def test_with_another_block_size_there_is_no_increment(made: Path, tmp_path: Path) -> None:

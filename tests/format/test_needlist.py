@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from glancearchive.errors import LocalError
 from glancearchive.format.hashing import digest
 from glancearchive.format.imageparts import MAX_RANGES
 from glancearchive.format.missing import joined
 from glancearchive.format.needlist import MAX_SIZE, Damaged, NeededImage, NeedList
+from glancearchive.operations.need import read_need, write_need
 
 PART = NeededImage("a", "näme\n", ((0, 1), (5, 7)), 12 * 4096 - 1, bytes(32), {"sha512": "00"}, "sha512")
 NEED = NeedList(
@@ -133,3 +137,28 @@ def test_ranges_are_joined_and_bounded() -> None:
     assert MAX_RANGES - 10_000 < len(found) <= MAX_RANGES
     covered = {block for position, count in found for block in range(position, position + count)}
     assert covered >= {position for position, _ in rows}
+
+
+def test_one_that_would_be_too_large_asks_for_more_in_fewer_ranges(tmp_path: Path) -> None:
+    ranges = tuple((3 * number, 1 + number % 2) for number in range(MAX_RANGES))
+    images = [NeededImage(f"i{number}", "", ranges, 4 * MAX_RANGES * 4096, bytes(32)) for number in range(8)]
+    needed = replace(NEED, images=(*images, PART, NeededImage("b")))
+    assert len(needed.pack()) > MAX_SIZE
+    written = write_need(tmp_path / "need", needed)
+    assert (tmp_path / "need").stat().st_size <= MAX_SIZE
+    assert read_need(tmp_path / "need") == written
+    assert written == replace(needed, images=written.images, damage=())
+    for asked, got in zip(needed.images, written.images, strict=True):
+        assert got == replace(asked, ranges=got.ranges)
+        assert (got.ranges is None) == (asked.ranges is None)
+        covered = {block for first, count in got.ranges or () for block in range(first, first + count)}
+        assert all(first in covered and first + count - 1 in covered for first, count in asked.ranges or ())
+    assert written.images[0].ranges is not None
+    assert 1 < len(written.images[0].ranges) < MAX_RANGES
+
+
+def test_one_that_cannot_be_made_smaller_is_not_written(tmp_path: Path) -> None:
+    needed = replace(NEED, images=tuple(NeededImage(f"i{number}", "n" * 900) for number in range(MAX_SIZE // 1000)))
+    with pytest.raises(LocalError, match="the limit is"):
+        write_need(tmp_path / "need", needed)
+    assert not list(tmp_path.iterdir())

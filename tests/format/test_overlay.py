@@ -11,10 +11,12 @@ import pytest
 import glancearchive
 from glancearchive.endpoints.archive import ArchiveSource
 from glancearchive.errors import HeldError, LocalError, UsageError
-from glancearchive.format.base import open_base
+from glancearchive.format.base import Base, open_base
 from glancearchive.format.header import RecordType
+from glancearchive.format.isolated import write_isolated
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.scan import Position, VolumeScan
+from glancearchive.format.schema import BaseName
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action
@@ -156,6 +158,25 @@ def test_two_repair_archives_and_one_that_is_damaged(tmp_path: Path) -> None:
         assert not glancearchive.verify(repair).ok
         with pytest.raises(UsageError, match="repair archive"):
             need_after_load(repair, {})
+
+
+def test_a_repair_archive_is_no_base(tmp_path: Path) -> None:
+    data = images(50)
+    whole = write(tmp_path / "whole.gla", data)
+    damaged, repair, catalog = (tmp_path / name for name in ("damaged.gla", "repair.gla", "repair.glacat"))
+    damaged.write_bytes(whole.read_bytes())
+    spoil(damaged, places(whole, RecordType.FRAME)[0][0] + 9)
+    answer(whole, need_of(damaged), repair)
+    with glancearchive.open(repair) as archive:
+        write_isolated(archive, catalog)
+        base = Base(
+            BaseName(bytes(16), bytes(32), 0, 0), archive.header, archive.catalog.current(), lambda: iter(()), None
+        )
+        assert {image.status for image in archive} == {"patch"}
+        assert [base.entry(image.id) for image in archive] == [None] * len(archive)
+    for paths in ([repair], [catalog], [damaged, repair]):
+        with pytest.raises(UsageError, match=r"repair\.gla.*is a repair archive"):
+            open_base(paths)
 
 
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:

@@ -275,6 +275,83 @@ def test_dedup_within_a_volume(tmp_path: Path) -> None:
     assert max(needed[True]) <= 2  # those that lie across a border
 
 
+@pytest.mark.parametrize("at_the_end_of_a_volume", [False, True])
+def test_going_on_deduplicates_within_a_volume_too(at_the_end_of_a_volume: bool, tmp_path: Path) -> None:
+    """A dump that was interrupted after any image puts all where the uninterrupted one does."""
+    shared = random.Random(0).randbytes(3 * BLOCK)
+    data = {f"image{number}": shared + random.Random(number + 1).randbytes(5 * BLOCK) for number in range(12)}
+    split = Split(least(tmp_path) + 40_000, local_dedup=True)
+    placed = []
+    for interrupted in (False, True):
+        path = tmp_path / f"{interrupted}.gla"
+        writer = ArchiveWriter(path, split=split, threads=1)
+        for image_id, content in data.items():
+            add(writer, image_id, content)
+            writer.commit()
+            if interrupted:
+                writer.close()
+                under_way = writer.part_path
+                if at_the_end_of_a_volume:
+                    under_way = end_volume(path, split)
+                assert under_way.exists()
+                writer = ArchiveWriter(path, split=split, threads=1)
+            elif at_the_end_of_a_volume:
+                writer._chain._next_volume()
+        writer.finish()
+        assert_holds(path, data)
+        with glancearchive.open(path) as archive:
+            placed.append([(frame.volume, frame.first_block, frame.payload_digest) for frame in archive.catalog.frames])
+    assert placed[0] == placed[1]
+    assert len({volume for volume, _, _ in placed[0]}) > 2
+
+
+def end_volume(path: Path, split: Split) -> Path:
+    """End the volume under way, and be interrupted before another one begins. Its name."""
+    writer = ArchiveWriter(path, split=split, threads=1)
+    writer._chain._volume.end(final=False)
+    writer._chain._volume.give_name()
+    writer.close()
+    return writer._chain._volume.path
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_finished_volume_that_lost_its_name(begun: bool, tmp_path: Path) -> None:
+    """A system that breaks down may forget a renaming that was not durable, and not what was done after it."""
+    data = {"one": random.Random(1).randbytes(70 * BLOCK), "two": random.Random(2).randbytes(9 * BLOCK)}
+    split = Split(least(tmp_path) + 10_000)
+    writer = ArchiveWriter(tmp_path / "x.gla", split=split)
+    add(writer, "one", data["one"])
+    writer.commit()
+    writer.close()
+    found = volumes(tmp_path)
+    for one in found[:2]:
+        one.rename(f"{one}.part")
+    if not begun:
+        writer.part_path.write_bytes(b"")  # of the next volume there is only the name
+    writer = ArchiveWriter(tmp_path / "x.gla", split=split)
+    assert volumes(tmp_path) == found
+    if begun:  # else there is an image to go on with
+        add(writer, "two", data["two"])
+        writer.finish()
+        assert_holds(tmp_path / "x.gla", data)
+    writer.close()
+
+
+def test_an_earlier_volume_that_is_not_finished(tmp_path: Path) -> None:
+    split = Split(least(tmp_path) + 10_000)
+    writer = ArchiveWriter(tmp_path / "x.gla", split=split)
+    add(writer, "one", random.Random(1).randbytes(70 * BLOCK))
+    writer.commit()
+    writer.close()
+    first = volumes(tmp_path)[0]
+    part = first.rename(f"{first}.part")
+    part.write_bytes(part.read_bytes()[:-200])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FormatError, match=r"x\.001\.gla\.part"):
+        ArchiveWriter(tmp_path / "x.gla", split=split)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 # Other volumes.
 
 

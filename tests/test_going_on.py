@@ -1,0 +1,286 @@
+"""Going on with what was left half done, and adding to an archive: repair archives, merges, a full disk."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import glancearchive
+from glancearchive.cli.dump import dump as dump_command
+from glancearchive.cli.volumes import Directories
+from glancearchive.endpoints.archive import DEFINITIONS, ArchiveSource, recorded
+from glancearchive.errors import LocalError, UsageError
+from glancearchive.format.base import open_base
+from glancearchive.format.header import RecordType
+from glancearchive.format.recordfile import RecordFile
+from glancearchive.format.state import Relation
+from glancearchive.format.volumes import part_of
+from glancearchive.format.writer import ArchiveWriter
+from glancearchive.image import Action, Buffer, Image
+from glancearchive.operations.definitions import WithDefinitions
+from glancearchive.operations.dump import dump
+from glancearchive.operations.merge import Merger
+from glancearchive.operations.plan import plan_dump
+from glancearchive.operations.reslice import reslice
+from tests.command import contents, run, unchanged
+from tests.format.samples import tiny_archive
+from tests.format.test_overlay import answer, images, need_of, places, spoil, write
+from tests.glances import Counter
+
+MIB = 1 << 20
+
+
+class Images:
+    """Images that do not compress, by id; implements `glancearchive.image.Source`."""
+
+    label = "noise"
+
+    def __init__(self, **sizes: int) -> None:
+        self._sizes = sizes
+
+    def images(self) -> Iterator[Image]:
+        for image_id, size in self._sizes.items():
+            yield Image({"id": image_id, "name": image_id, "status": "active", "size": size})
+
+    def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
+        data = random.Random(image.id).randbytes(self._sizes[image.id])
+        for at in range(offset, len(data), MIB):
+            yield data[at : at + MIB]
+
+
+class FaultlessImages(Images):
+    """A `LocatedSource`."""
+
+    faults: tuple[str, ...] = ()
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_repair_archive_is_no_dump(tmp_path: Path, finished: bool, append: bool) -> None:
+    whole = write(tmp_path / "whole.gla", images(1))
+    damaged = write(tmp_path / "damaged.gla", images(1))
+    spoil(damaged, places(damaged, RecordType.FRAME)[0][0] + 9)
+    repair = tmp_path / "repair.gla"
+    answer(whole, need_of(damaged), repair)
+    with glancearchive.open(whole) as archive, glancearchive.open(repair) as repairs:
+        source = ArchiveSource(archive)
+        source.label = repairs.header.source
+        entries = {entry.id: entry for entry in repairs.catalog.current()}
+        for image in source.images():
+            assert image.id not in entries or recorded(image, entries[image.id]) is None
+        if not finished:
+            repair.rename(part_of(repair))
+        with unchanged(tmp_path):
+            with pytest.raises(UsageError, match=r"repair\.gla: (was begun as|is) a repair of archive"):
+                list(dump(source, repair, progress=Counter(), append=append).outcomes)
+            with pytest.raises(UsageError, match="a repair of archive"):
+                list(plan_dump(source, repair, progress=Counter()))
+
+
+def test_a_merge_that_was_interrupted_mends_what_had_failed(tmp_path: Path) -> None:
+    """And images that have no data are said to have none, as they are without an interruption."""
+    sample = tiny_archive(tmp_path)
+    out = tmp_path / "out.gla"
+    with Merger([sample.path]) as merger:
+        header = merger.archives[0].header
+        begun = ArchiveWriter(
+            out, source=header.source, block_size=header.block_size, relation=Relation(header.hash_key)
+        )
+        begun.begin("one", {"id": "one"}).give_up("it is not all here")
+        begun.begin("queued", {"id": "queued", "status": "queued"}).give_up("queued", "no-data")
+        begun.commit()
+        begun.close()
+        outcomes = {outcome.id: outcome for outcome in merger.run(out, level="default").outcomes}
+    assert outcomes["one"].action is Action.COPIED
+    queued = outcomes["queued"]
+    assert (queued.action, queued.size, queued.reason, queued.clean) == (Action.NO_DATA, 0, "queued", True)
+    with glancearchive.open(out) as archive:
+        assert {image.id: b"".join(image.content().chunks()) for image in archive if image.size is not None} == (
+            sample.data
+        )
+
+
+def test_reslice_that_was_interrupted_says_the_same(tmp_path: Path) -> None:
+    sample = tiny_archive(tmp_path)
+    out = tmp_path / "out.gla"
+    with glancearchive.open(sample.path) as archive:
+        first = list(reslice(archive, out, None).outcomes)
+    out.unlink()
+    with glancearchive.open(sample.path) as archive:
+        begun = reslice(archive, out, None).outcomes
+        for _ in first[:-1]:
+            next(begun)
+        begun.close()  # type: ignore[attr-defined]
+        again = list(reslice(archive, out, None).outcomes)
+    for one, other in zip(first, again, strict=True):
+        expected = Action.PRESENT if one.action is Action.COPIED and one is not first[-1] else one.action
+        assert (other.action, other.size, other.reason, other.clean) == (expected, one.size, one.reason, one.clean)
+
+
+def test_a_failed_append_gives_the_archive_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.gla"
+    assert [one.action for one in dump(Images(a=MIB), path, progress=Counter()).outcomes] == [Action.COPIED]
+    before = contents(tmp_path)
+    with largest_file(6 * MIB):
+        result = dump(Images(a=MIB, b=40 * MIB), path, progress=Counter(), append=True)
+        with pytest.raises(LocalError, match="cannot be written"):
+            list(result.outcomes)
+    assert contents(tmp_path) == before
+
+
+def test_what_cannot_be_cut_back_keeps_the_name_of_an_unfinished_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.gla"
+    assert len(list(dump(Images(a=MIB), path, progress=Counter()).outcomes)) == 1
+
+    def fail(*_: object) -> None:
+        raise LocalError("cannot be cut")
+
+    with largest_file(6 * MIB), monkeypatch.context() as patched:
+        patched.setattr(RecordFile, "cut", fail)
+        result = dump(Images(a=MIB, b=40 * MIB), path, progress=Counter(), append=True)
+        with pytest.raises(LocalError, match="cannot be written"):
+            list(result.outcomes)
+    assert [one.name for one in tmp_path.iterdir()] == ["a.gla.part"]
+    again = dump(Images(a=MIB, b=40 * MIB), path, progress=Counter())
+    assert [one.action for one in again.outcomes] == [Action.PRESENT, Action.COPIED]
+
+
+def test_a_dry_run_refuses_what_the_dump_refuses(tmp_path: Path) -> None:
+    """An archive in volumes: too small ones, no size, adding to a finished one; one that is finished is so here too."""
+    (tmp_path / "in").mkdir()
+    for number in (1, 2):
+        (tmp_path / "in" / f"{number}.raw").write_bytes(random.Random(number).randbytes(6 * MIB))
+    done = run("dump", tmp_path / "in", tmp_path / "a.gla", "--volume-size", "9M")
+    assert done.code == 0, done.stderr
+    with unchanged(tmp_path):
+        for name, *options in (
+            ("a.gla",),
+            ("a.gla", "--volume-size", "9M", "--append"),
+            ("new.gla", "--volume-size", "1M"),
+            ("new.gla", "--volume-size", "16M", "--level", "smallest"),
+        ):
+            arguments = ["dump", tmp_path / "in", tmp_path / name, *options]
+            real, dry = run(*arguments), run(*arguments, "--dry-run")
+            assert real.code == 2, real.stderr
+            assert (dry.code, dry.stderr.splitlines()[-1]) == (2, real.stderr.splitlines()[-1])
+        again = run("dump", tmp_path / "in", tmp_path / "a.gla", "--volume-size", "9M", "--dry-run", "--json")
+        assert (again.code, again.json["complete_before"]) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["dump", "reslice", "salvage", "merge"])
+@pytest.mark.parametrize(("name", "why"), [("-", "stdout"), ("b.gla.part", "an unfinished archive is called")])
+def test_names_that_no_archive_can_have(tmp_path: Path, command: str, name: str, why: str) -> None:
+    path = str(tiny_archive(tmp_path).path)
+    out = name if name == "-" else str(tmp_path / name)
+    with unchanged(tmp_path):
+        done = run(command, *((out, path) if command == "merge" else (path, out)))
+    assert (done.code, done.stdout) == (2, b"")
+    assert why in done.stderr
+
+
+def test_an_increment_and_a_repair_archive_are_not_salvaged(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.gla", images(1))
+    with open_base([whole]) as base:
+        write(tmp_path / "increment.gla", images(2), base=base)
+    damaged = write(tmp_path / "damaged.gla", images(1))
+    spoil(damaged, places(damaged, RecordType.FRAME)[0][0] + 9)
+    answer(whole, need_of(damaged), tmp_path / "repair.gla")
+    with unchanged(tmp_path):
+        for name, what in (("increment.gla", "is an increment: merge"), ("repair.gla", "is a repair archive: salvage")):
+            done = run("salvage", tmp_path / name, tmp_path / "out.gla")
+            assert (done.code, done.stdout) == (2, b"")
+            assert what in done.stderr
+
+
+def test_salvage_says_what_was_committed_when_it_is_broken_off(tmp_path: Path) -> None:
+    result = dump(Images(a=MIB, b=40 * MIB), tmp_path / "a.gla", progress=Counter())
+    assert len(list(result.outcomes)) == 2
+    out = tmp_path / "out.gla"
+    with glancearchive.open(tmp_path / "a.gla") as archive:
+        begun = reslice(archive, out, None).outcomes
+        next(begun)
+        begun.close()  # type: ignore[attr-defined]
+    limit = part_of(out).stat().st_size + 4096
+    done = run(
+        "salvage",
+        tmp_path / "a.gla",
+        out,
+        preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.code == 3, done.stderr
+    assert f"what was committed is in {part_of(out)}; the same command goes on from there" in done.stderr
+
+
+def test_with_is_for_archives(tmp_path: Path) -> None:
+    archive = tiny_archive(tmp_path).path
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "one.raw").write_bytes(b"one")
+    server = "http://127.0.0.1:9"  # is not asked
+    for arguments in (("size", files), ("compare", files, tmp_path / "files" / "one.raw"), ("load", server, files)):
+        done = run(*arguments, "--with", archive)
+        assert (done.code, done.stdout) == (2, b""), done.stderr
+    both = run("compare", archive, files, "--with", archive, "--json")
+    assert both.code == 1, both.stderr
+
+
+def test_a_directory_to_spread_over_counts_once(tmp_path: Path) -> None:
+    named = f"{tmp_path},{tmp_path}/,{tmp_path}/../{tmp_path.name}"
+    assert Directories().convert(named, None, None) == (tmp_path,)
+
+
+def test_without_a_chosen_image_there_are_no_definitions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("glancearchive.operations.definitions.definitions_of", lambda _origin: [])
+    nothing, one = FaultlessImages(), FaultlessImages(a=1)
+    assert [image.id for image in WithDefinitions(nothing, None).images()] == [DEFINITIONS]
+    assert [image.id for image in WithDefinitions(one, None, alone=False).images()] == ["a", DEFINITIONS]
+    chosen = WithDefinitions(nothing, None, alone=False)
+    assert list(dump(chosen, tmp_path / "a.gla", progress=Counter(), covering=True).outcomes) == []
+    assert contents(tmp_path) == {}
+
+
+def test_recovery_data_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a program nothing is begun; where the program fails, the dump is told all the same."""
+    image = tmp_path / "one.raw"
+    image.write_bytes(random.Random(1).randbytes(MIB))
+
+    def fail(*_: object, **__: object) -> None:
+        raise LocalError("no room for recovery data")
+
+    monkeypatch.setattr("glancearchive.cli.recovery.run_protect", fail)
+    asked = [str(image), str(tmp_path / "a.gla"), "--recovery", "5%", "--json"]
+    done = CliRunner().invoke(dump_command, asked, standalone_mode=False)
+    assert done.return_value == 1
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert document["faults"] == ["recovery data: no room for recovery data"]
+    assert document["recovery"] is None
+    assert len(document["root_digest"]) == 64
+    before = contents(tmp_path)
+    monkeypatch.setattr(sys.modules["glancearchive.cli.dump"].ReadBacks, "well", False)
+    document = json.loads(CliRunner().invoke(dump_command, asked, standalone_mode=False).stdout)
+    assert document["faults"] == ["no recovery data were made, for the medium does not hold what was written"]
+    monkeypatch.setattr(sys.modules["glancearchive.cli.dump"], "find_program", fail)  # the package has the command
+    done = CliRunner().invoke(dump_command, [str(image), str(tmp_path / "b.gla"), "--recovery", "5%"])
+    assert isinstance(done.exception, LocalError)
+    assert contents(tmp_path) == before
