@@ -18,6 +18,13 @@ STEPS: dict[str, Any] = {"frame": 1 << 18}
 SECTOR = 4096
 
 
+def any_whole(volumes: list[Path], region: Region) -> bool:
+    """Whether one of the images without a byte but zeros is described in these volumes."""
+    blank = {image_id for image_id, data in region.data.items() if not data.strip(b"\0")}
+    with glancearchive.open(*volumes) as archive:
+        return any(image.id in blank and image.status == "complete" for image in archive)
+
+
 def test_three_disks(zygote: Zygote, region: Region, target: Glance, tmp_path: Path) -> None:
     need = tmp_path / "region.need"
     with ExitStack() as stack:
@@ -37,16 +44,19 @@ def test_three_disks(zygote: Zygote, region: Region, target: Glance, tmp_path: P
         for path, disk in zip(volumes[1:], disks[1:3], strict=True):
             shutil.move(path, disk)
         # On the way the second is lost, and two sectors of the third go bad. They are mounted read-only.
+        # (Where images lie is chance: the first is lost where without the second nothing would be whole.)
+        kept = 0 if any_whole([disks[0] / volumes[0].name, disks[2] / volumes[2].name], region) else 1
+        lost = volumes[1 - kept].name
         bad = [(place // SECTOR * SECTOR + SECTOR, place // SECTOR * SECTOR + 2 * SECTOR) for place in places[1:3]]
-        first = stack.enter_context(read_only(disks[0], tmp_path / "first")) / "region.001.gla"
+        first = stack.enter_context(read_only(disks[kept], tmp_path / "first")) / volumes[kept].name
         worn = stack.enter_context(faulty_disk(disks[2], tmp_path / "worn", bad=bad)) / "region.003.gla"
-        before = contents(disks[0])
+        before = contents(disks[kept])
         loaded = zygote.run("load", target.url, first, "--with", worn, "--need", need, "--json")
         assert loaded.code == 1
         actions = [image["action"] for image in loaded.json["images"]]
-        assert set(actions) == {"copied", "held"}
+        assert set(actions) == {"copied", "held"}, loaded.json["images"]
         reasons = " ".join(image["reason"] for image in loaded.json["images"] if image["action"] == "held")
-        assert "region.002.gla" in reasons
+        assert lost in reasons
         assert "region.003.gla: bytes" in reasons
         assert_innocent(target, region)
         # The need-list goes home, a repair disk comes back, smaller than what was dumped.
@@ -60,4 +70,4 @@ def test_three_disks(zygote: Zygote, region: Region, target: Glance, tmp_path: P
             assert image["action"] == ("present" if before_it == "copied" else "copied"), finished.stderr
         assert_loaded(target, region)
         assert zygote.run("compare", region.glance.url, target.url).code == 0
-        assert contents(disks[0]) == before
+        assert contents(disks[kept]) == before
