@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +333,20 @@ class ArchiveWriter:
         """
         self._packer.close()
         self._chain.give_back()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Closes it in the end, having committed what was taken where that is broken off, unless the medium failed."""
+        try:
+            yield
+        except LocalError:
+            raise
+        except BaseException:
+            with suppress(LocalError):
+                self.commit()
+            raise
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of the file as it is. What was committed can be read and gone on from; the rest is lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,17 +120,9 @@ class Merger:
         result = Merge(iter(()), self.faults, lambda: writer.stored)
 
         def outcomes() -> Iterator[Outcome]:
-            try:
+            with writer.kept():
                 yield from _Writing(writer, self.images, progress, stop or Stop()).run()
                 result.root_digest = writer.finish()
-            except LocalError:
-                raise
-            except BaseException:
-                with suppress(LocalError):
-                    writer.commit()
-                raise
-            finally:
-                writer.close()
 
         result.outcomes = outcomes()
         return result

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from glancearchive.endpoints.archive import DEFINITIONS
 from glancearchive.endpoints.patches import NeededSource, PatchTarget, relation
-from glancearchive.errors import LocalError
 from glancearchive.format.growing import DEFAULT_MEMORY
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.writer import ArchiveWriter
@@ -56,20 +54,12 @@ def patch(
     result = Dump(iter(()), lambda: writer.stored)
 
     def run() -> Iterator[Outcome]:
-        try:
+        with writer.kept():
             target = PatchTarget(writer, need, source, bandwidth.take if bandwidth else _unlimited)
             yield from transfer(prepared(needed), target, progress=progress, jobs=jobs, stop=stop)
             for image in needed.lacking:
                 yield Outcome(image.id, image.name, Action.FAILED, "the source has no such image, or does not show it")
             result.root_digest = writer.finish()
-        except LocalError:
-            raise
-        except BaseException:
-            with suppress(LocalError):
-                writer.commit()
-            raise
-        finally:
-            writer.close()
 
     result.outcomes = run()
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,20 +63,12 @@ def reslice(
     result = Reslice(iter(()), writer)
 
     def outcomes() -> Iterator[Outcome]:
-        try:
+        with writer.kept():
             copying = _Copying(archive, writer, progress)
             for image in archive:
                 (stop or _NEVER).check()
                 yield copying.image(image)
             result.root_digest = writer.finish()
-        except LocalError:
-            raise
-        except BaseException:
-            with suppress(LocalError):
-                writer.commit()
-            raise
-        finally:
-            writer.close()
 
     result.outcomes = outcomes()
     return result
