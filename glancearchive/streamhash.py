@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from glancearchive.image import Buffer
+from glancearchive.zeros import PIECE, zeros
 
-_ZEROS = memoryview(bytes(1 << 20))
 _QUEUED = 8  # buffers; with pieces of about 1 MiB some MiB
 
 
@@ -49,8 +49,8 @@ class StreamHash:
 
     def update_zeros(self, count: int) -> None:
         """Take `count` zero bytes."""
-        for at in range(0, count, len(_ZEROS)):
-            self.update(_ZEROS[: min(len(_ZEROS), count - at)])
+        for at in range(0, count, PIECE):
+            self.update(zeros(min(PIECE, count - at)))
 
     def hexdigests(self) -> dict[str, str]:
         """Algorithm to lower-case hex, over all bytes taken. Ends the computation; raises what went wrong in it."""

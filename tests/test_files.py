@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.diskfile import PIECE, DiskFile
+from glancearchive.endpoints.diskfile import DiskFile
 from glancearchive.endpoints.files import FileSource
 from glancearchive.endpoints.glance_target import GlanceTarget
 from glancearchive.endpoints.image_format import recognise
@@ -27,6 +27,7 @@ from glancearchive.errors import ImageFileError
 from glancearchive.image import Action, Image, Outcome
 from glancearchive.operations.dump import dump
 from glancearchive.operations.transfer import transfer
+from glancearchive.zeros import PIECE
 from tests.archives import write_archive
 from tests.cloud.glance import Glance
 from tests.cloud.images import ImageSet, pattern

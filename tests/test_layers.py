@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # From the top down; a module may import what stands below it, or beside it in its own layer.
 LAYERS = ["cli", "operations", "endpoints", "", "format", "base"]
-BASE = {"errors", "image", "plural", "streamhash", "version"}  # shared nouns, used by every layer
+BASE = {"errors", "image", "plural", "streamhash", "version", "zeros"}  # shared nouns, used by every layer
 OWNERS = {
     "msgpack": {"format/encoding.py"},
     "zstandard": {"format/compression.py"},

@@ -119,7 +119,6 @@ def dump(
     from glancearchive.endpoints.location import Kind, locate
     from glancearchive.operations.dump import Dump, done_before
     from glancearchive.operations.dump import dump as run
-    from glancearchive.operations.plan import plan_dump
 
     location = locate(*sources)
     reads = ReadBacks(read_back, quiet=quiet or as_json)
@@ -159,6 +158,8 @@ def dump(
         covering = location.kind is not Kind.SERVER or bool(selection) or metadefs
         size = _BLOCK_SIZES.get(block_size or "")
         if dry_run:
+            from glancearchive.operations.plan import plan_dump  # it needs what a server does
+
             done = done_before(chosen, archive, split, append=append, covering=covering)
             planned = plan_dump(
                 chosen, archive, split=split, level=level, block_size=size, base=based, progress=progress, jobs=jobs

@@ -27,6 +27,7 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Digest, Holding, Image, Outcome, Progress, Source
 from glancearchive.streamhash import StreamHash, computable
+from glancearchive.zeros import known
 
 log = logging.getLogger("glancearchive")
 
@@ -237,7 +238,7 @@ class ArchiveTarget:
                 log.info("image %s: going on at byte %d", image, writer.size)
             progress.start(image, writer.size)
             try:
-                for piece in source.read(image, writer.size):
+                for piece in map(known, source.read(image, writer.size)):
                     hashes.update(piece)
                     writer.write(piece)
                     progress.advance(image, len(piece))

@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glancearchive.errors import ImageFileError
+from glancearchive.image import Buffer
+from glancearchive.zeros import PIECE, zeros
 
 SUFFIXES = (".img", ".raw", ".dd", ".qcow2", ".qcow", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso")
 """What the names of disk images end in, in lower case."""
-
-PIECE = 1 << 20
-"""Bytes that are read at once."""
-
-_ZEROS = bytes(PIECE)
 
 
 class _State(NamedTuple):
@@ -68,7 +65,7 @@ class DiskFile:
         with self._opened() as file:
             return file.read(min(length, self.size)) or b""
 
-    def read(self, offset: int = 0) -> Iterator[bytes]:
+    def read(self, offset: int = 0) -> Iterator[Buffer]:
         """The bytes from `offset` on, in non-empty buffers of at most `PIECE` bytes.
 
         The last one comes only when the file is still the one that was looked at.
@@ -79,7 +76,7 @@ class DiskFile:
                 file.seek(begin)
                 while at < end:
                     wanted = min(PIECE, end - at)
-                    piece = file.read(wanted) if data else _ZEROS[:wanted]
+                    piece = file.read(wanted) if data else zeros(wanted)
                     if not piece:
                         raise ImageFileError(f"{self.path}: ends at byte {at}, and had {self.size} bytes before")
                     at += len(piece)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import zstandard
 
@@ -14,21 +15,23 @@ _local = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How hard to compress: a zstd level, the frame size in bytes, and whether to match over long distances."""
+    """How hard to compress: the frame size in bytes, a zstd level, and what differs from that level's parameters."""
 
     name: str
-    zstd: int
     frame_size: int
-    long_distance: bool = False
+    zstd: int
+    parameters: Mapping[str, int | bool] = field(default_factory=dict)
 
 
+# The default is zstd's strategy "fast" with twice its table, and a window of a whole frame. Over 1.5 GB of unique
+# blocks of Debian images it takes four fifths of the time of level 3 for 1.2% more; level 2 as it is stores 5% more.
 LEVELS = {
     level.name: level
     for level in (
-        Level("fast", 1, 4 << 20),
-        Level("default", 3, 4 << 20),
-        Level("small", 6, 4 << 20),
-        Level("smallest", 9, 16 << 20, long_distance=True),
+        Level("fast", 4 << 20, 1),
+        Level("default", 4 << 20, 2, {"window_log": 22, "hash_log": 17, "min_match": 5}),
+        Level("small", 4 << 20, 6),
+        Level("smallest", 16 << 20, 9, {"window_log": 24, "enable_ldm": True}),
     )
 }
 
@@ -45,21 +48,10 @@ def compress(raw: bytes | bytearray | memoryview, level: Level) -> bytes:
         compressors = _local.compressors = {}
     compressor = compressors.get(level.name)
     if compressor is None:
-        if level.long_distance:
-            # A window as large as the frame: stock zstd decompresses up to 2^27.
-            parameters = zstandard.ZstdCompressionParameters.from_level(
-                level.zstd,
-                window_log=24,
-                enable_ldm=True,
-                write_checksum=True,
-                write_content_size=True,
-                write_dict_id=False,
-            )
-            compressor = zstandard.ZstdCompressor(compression_params=parameters)
-        else:
-            compressor = zstandard.ZstdCompressor(
-                level=level.zstd, write_checksum=True, write_content_size=True, write_dict_id=False
-            )
+        parameters = zstandard.ZstdCompressionParameters.from_level(
+            level.zstd, write_checksum=True, write_content_size=True, write_dict_id=False, **level.parameters
+        )
+        compressor = zstandard.ZstdCompressor(compression_params=parameters)
         compressors[level.name] = compressor
     # A copy, for the compressor's own bytes object keeps the memory that the worst case would have needed.
     return bytes(memoryview(compressor.compress(raw)))

@@ -14,11 +14,11 @@ import numpy as np
 from glancearchive.errors import ImageError
 from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
 from glancearchive.format.imageparts import ZEROS, Extents
+from glancearchive.zeros import PIECE, zeros
 
 CHUNK = 1 << 20
 _MOST_ZEROS = 256 << 20  # in one segment: whoever takes them may have to hash them, and wants to be able to stop
 _AHEAD = 4  # frames decompressed before they are asked for
-_NOUGHT = memoryview(bytes(CHUNK))
 
 
 class FrameCache:
@@ -152,7 +152,7 @@ class Content:
         for segment in self.segments(begin, end):
             left = segment.length
             while left:
-                piece = _NOUGHT[: min(left, CHUNK)] if segment.data is None else segment.data
+                piece = zeros(min(left, PIECE)) if segment.data is None else segment.data
                 left -= len(piece)
                 parts.append(piece)
                 held += len(piece)

@@ -25,6 +25,8 @@ from glancearchive.format.imageparts import (
     ImagePart,
 )
 from glancearchive.format.proof import digest_segment
+from glancearchive.image import Buffer
+from glancearchive.zeros import are_zeros
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
 _LONGEST_REASON = 1000  # characters
@@ -88,8 +90,11 @@ class ImageWriter:
             self.end = replace(end, stored=0)
         self._on_end(self)
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Buffer) -> None:
         """Take the next bytes. The buffer must not change any more."""
+        if are_zeros(data):
+            self.write_zeros(len(data))
+            return
         view = memoryview(data).cast("B")
         self.size += len(view)
         if self._rest:

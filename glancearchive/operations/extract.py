@@ -18,9 +18,9 @@ from glancearchive.format.proof import ImageProof, is_image
 from glancearchive.format.recordfile import create, reopen, sync_directory
 from glancearchive.image import Buffer, Image
 from glancearchive.streamhash import StreamHash, computable
+from glancearchive.zeros import PIECE, zeros
 
 _STRONGEST = "sha512"
-_ZEROS = bytes(1 << 20)
 
 
 def extract_to_file(
@@ -76,7 +76,7 @@ def extract_to_stream(
     def put(segment: Segment) -> None:
         left = segment.length
         while left:
-            piece: Buffer = _ZEROS[: min(left, len(_ZEROS))] if segment.data is None else segment.data
+            piece: Buffer = zeros(min(left, PIECE)) if segment.data is None else segment.data
             stream.write(piece)
             left -= len(piece)
 
