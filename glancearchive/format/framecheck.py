@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypedDict
 
 import numpy as np
@@ -47,7 +48,7 @@ class FrameCheck:
         self._progress = progress
         self._pool = ThreadPoolExecutor(threads, "verify")
         self._most_waiting = 4 * threads
-        self._waiting: deque[tuple[RecordHeader, Future[Digests | None]]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()  # in the order of the volume: frames, and comparisons
         self._met: set[FrameKey] = set()  # frames that were checked
         self._zero = block_digests(archive.header.hash_key, memoryview(bytes(self._block_size)), self._block_size)
 
@@ -82,17 +83,16 @@ class FrameCheck:
                 if header.end <= volume.size:
                     self._submit(volume, header)
                 continue
-            if isinstance(step.content, Checkpoint):
-                self._drain(0)
-                if self._blocks:
-                    self._compare(archive, volume, step.content)
+            if self._blocks and isinstance(step.content, Checkpoint):
+                self._waiting.append(partial(self._compare, archive, volume, step.content))  # after its frames
             self._count(header)
         if not scan.ended:
             position.forget()
 
     def _submit(self, volume: Volume, header: RecordHeader) -> None:
         self._met.add(_key(header))
-        self._waiting.append((header, self._pool.submit(self._check_frame, volume, header)))
+        future = self._pool.submit(self._check_frame, volume, header)
+        self._waiting.append(partial(self._learn, header, future))
         self._drain(self._most_waiting)
 
     def _check_frame(self, volume: Volume, header: RecordHeader) -> Digests | None:
@@ -111,15 +111,18 @@ class FrameCheck:
 
     def _drain(self, most: int) -> None:
         while len(self._waiting) > most:
-            header, future = self._waiting.popleft()
-            try:
-                digests = future.result()
-            except FormatError as error:
-                self._add(_key(header), error)
-            else:
-                if digests is not None:
-                    self.digests[_key(header)] = digests
-            self._count(header)
+            self._waiting.popleft()()
+
+    def _learn(self, header: RecordHeader, future: Future[Digests | None]) -> None:
+        """What became of the check of one frame."""
+        try:
+            digests = future.result()
+        except FormatError as error:
+            self._add(_key(header), error)
+        else:
+            if digests is not None:
+                self.digests[_key(header)] = digests
+        self._count(header)
 
     def _count(self, header: RecordHeader) -> None:
         self.checked += header.end - header.offset

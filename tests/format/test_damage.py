@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ def larger_archive(directory: Path) -> Sample:
     rng = random.Random(11)
     sample = Sample(directory / "larger.gla")
     writer = ArchiveWriter(sample.path, level="fast")
-    writer._packer._level = writer._packer._level.__class__("fast", 1, 1 << 18)
+    writer._packer._level = replace(writer._packer._level, frame_size=1 << 18)
     for number in range(12):
         data = rng.randbytes(rng.randrange(1 << 18)) + bytes(1 << 16) + b"same" * 3000
         sample.data[f"image-{number}"] = data
