@@ -12,6 +12,7 @@ there; a job whose figures are all in it is not run again. RESULTS.md is written
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import glancearchive
 from benchmarks import cloud, figures, images, jobs, peers, report
 from benchmarks.bench import Bench, Scale, is_done
 from benchmarks.jobs import Contender, Job
@@ -91,6 +93,8 @@ def main() -> None:
     work, image_set = arguments.work, arguments.images
     work.mkdir(parents=True, exist_ok=True)
     commands = peers.install(work / "clients")
+    # As pip leaves an installed program: in some environments nothing is compiled when it is first run.
+    compileall.compile_dir(glancearchive.__path__[0], quiet=1)
     # A process of its own: counting the unique blocks takes memory.
     options = ["--trial"] if arguments.trial else []
     subprocess.run([sys.executable, "-m", "benchmarks.images", *options, image_set], check=True, stdout=sys.stderr)

@@ -42,7 +42,7 @@ DUMP = Job(
             prepare="mkdir $WORK/downloaded",
             stored="downloaded",
             warm=("source",),
-            most=2,
+            most=1,
             quick=False,
         ),
     ),
@@ -72,7 +72,7 @@ LOAD = Job(
             'for path in $PATHS; do openstack --os-auth-type none --os-endpoint $TARGET image create --file "$path"'
             ' --disk-format "${path##*.}" "${path##*/}"; done',
             target="empty",
-            most=2,
+            most=1,
             quick=False,
         ),
     ),

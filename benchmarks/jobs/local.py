@@ -95,13 +95,8 @@ FRONTIER = Job(
         ),
         frontier(CASYNC, "casync make --store=$WORK/frontier/store.castr $WORK/frontier/images.caidx $IMAGES"),
         *(
-            frontier(f"{TAR_AT} {options}", tar(options, "$WORK/frontier/images.tar.zst"), most=most)
-            for options, most in (
-                ("-3 -T2", 2),
-                ("-3 -T2 --long=31", 2),
-                ("-9 -T2 --long=31", 2),
-                ("-19 -T2 --long=31", 1),
-            )
+            frontier(f"{TAR_AT} {options}", tar(options, "$WORK/frontier/images.tar.zst"))
+            for options in ("-3 -T2", "-3 -T2 --long=31", "-9 -T2 --long=31")
         ),
     ),
     note="zstd --long=31 looks for repetitions 2 GiB back, and needs that much memory to unpack, too.",
