@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.glance_source import GlanceSource
 from glancearchive.endpoints.metadefs import carried, namespace_differences, parsed, read_namespace, replace_namespace
 from glancearchive.errors import AccessError, FormatError

@@ -28,7 +28,7 @@ from glancearchive.operations.need import check_need_file, check_needs, need_aft
 from glancearchive.operations.select import Selected, Selection
 
 if TYPE_CHECKING:
-    from glancearchive.endpoints.archive import ArchiveSource
+    from glancearchive.endpoints.archive_source import ArchiveSource
     from glancearchive.endpoints.location import LocatedSource
 
 
@@ -118,7 +118,7 @@ def load(
 
 def _lacking(source: LocatedSource, archive: Path) -> ArchiveSource:
     """`source`, of which there can be a need-list. Raises UsageError."""
-    from glancearchive.endpoints.archive import ArchiveSource
+    from glancearchive.endpoints.archive_source import ArchiveSource
 
     if not isinstance(source, ArchiveSource):
         raise UsageError(f"{archive}: --need is for archives")
@@ -129,7 +129,7 @@ def _lacking(source: LocatedSource, archive: Path) -> ArchiveSource:
 @contextmanager
 def _opened(archive: Path, others: Sequence[Path]) -> Iterator[tuple[LocatedSource, bytes | None]]:
     """The images to load, and the archive's id: a directory has none. What is wrong besides them is told."""
-    from glancearchive.endpoints.archive import ArchiveSource
+    from glancearchive.endpoints.archive_source import ArchiveSource
     from glancearchive.endpoints.location import Kind, locate
     from glancearchive.operations.checked import CheckedSource
 

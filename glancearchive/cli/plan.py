@@ -63,7 +63,7 @@ def plan(
     glancearchive plan region.gla mycloud --measure
     glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a=web --id-policy new
     """  # noqa: D301  # click wants the backspace itself
-    from glancearchive.endpoints.archive import ArchiveSource
+    from glancearchive.endpoints.archive_source import ArchiveSource
 
     if measure and rate is not None:
         raise UsageError("--measure and --rate exclude one another")

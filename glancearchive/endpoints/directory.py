@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glancearchive.endpoints.archive import DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS
 from glancearchive.endpoints.diskfile import DiskFile
 from glancearchive.endpoints.image_v1 import is_v1, translate
 from glancearchive.errors import ImageFileError, LocalError

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.endpoints.directory import DirectorySource, is_replicated, is_replicated_file
 from glancearchive.endpoints.diskfile import SUFFIXES
 from glancearchive.errors import LocalError, UsageError

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_source import GlanceSource
 from glancearchive.errors import FormatError, NotFoundError, NotGlanceError, RefusedError, ServerError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.metadefs import (

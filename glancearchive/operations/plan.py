@@ -15,7 +15,7 @@ from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
-from glancearchive.endpoints.archive import NO_DIGEST, recorded
+from glancearchive.endpoints.archive_target import NO_DIGEST, recorded
 from glancearchive.endpoints.arrival import NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_listing import Listing
