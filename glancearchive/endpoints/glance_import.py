@@ -13,7 +13,8 @@ from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
-from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.image_list import Json
 from glancearchive.errors import (
     AccessError,
     ConflictError,

@@ -32,7 +32,7 @@ from contextlib import suppress
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
-from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_creation import create
 from glancearchive.endpoints.glance_import import ImportMethod, conversion, is_staged, stage_and_import
 from glancearchive.endpoints.glance_listing import Listing
@@ -40,6 +40,7 @@ from glancearchive.endpoints.glance_metadata import Metadata
 from glancearchive.endpoints.glance_presence import present
 from glancearchive.endpoints.glance_upload import passes, settled, upload, verified
 from glancearchive.endpoints.ids import Ids
+from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.payload import Payload, SourceError
 from glancearchive.errors import (

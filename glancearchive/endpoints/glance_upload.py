@@ -7,7 +7,7 @@ from dataclasses import replace
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
-from glancearchive.endpoints.glance_api import Json
+from glancearchive.endpoints.image_list import Json
 from glancearchive.errors import (
     AccessError,
     ConflictError,
