@@ -50,6 +50,11 @@ class ArchiveSource:
                 absent = image.reason if image.status == NO_DATA else ""
                 yield Image({**image.metadata, "id": image.id}, image.members, absent, _held(image))
 
+    @property
+    def has_definitions(self) -> bool:
+        """Whether there are metadata definitions."""
+        return DEFINITIONS in self._by_id
+
     def definitions(self) -> bytes | None:
         """The JSON document with the metadata definitions, None without one.
 
@@ -96,11 +101,18 @@ class ArchiveSource:
             message = f"image {image}: {error.message}"
             raise type(error)(message, volume=error.volume, begin=error.begin, end=error.end) from None
 
+    def holds(self, image_id: str) -> str:
+        """Why not all of an image's data can be had, "" as far as the records at hand tell. No data are read."""
+        found = self._by_id[image_id]
+        if found.size is None:
+            return _no_end(found)
+        return "; ".join(found.faults()[:_PLACES])
+
     def _hold(self, image: Image, found: ArchivedImage) -> None:
         """Raises HeldError when some of the data of `image` are damaged or not at hand, and says which."""
         if found.size is None:
-            if found.status == UNFINISHED and found.reason:  # its end is in a volume that is not at hand
-                raise HeldError(f"image {image} is not all here: {found.reason}")
+            if reason := _no_end(found):
+                raise HeldError(f"{not_all_here(image)}: {reason}")
             return
         with self._lock:
             lacking = missing(found, self.archive.catalog.frames, self._fault_of)
@@ -109,7 +121,17 @@ class ArchiveSource:
         if lacking:
             places = "; ".join(map(str, lacking.faults[:_PLACES]))
             more = f"; and {len(lacking.faults) - _PLACES} more" if len(lacking.faults) > _PLACES else ""
-            raise HeldError(f"image {image} is not all here: {places}{more}")
+            raise HeldError(f"{not_all_here(image)}: {places}{more}")
+
+
+def not_all_here(image: Image) -> str:
+    """How the reason begins for which an image is held."""
+    return f"image {image} is not all here"
+
+
+def _no_end(image: ArchivedImage) -> str:
+    """Where the end of an unfinished image is, when it is in a volume that is not at hand; else ""."""
+    return image.reason if image.status == UNFINISHED else ""
 
 
 def _held(image: ArchivedImage) -> Holding:

@@ -34,7 +34,13 @@ from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_creation import create
-from glancearchive.endpoints.glance_import import ImportMethod, conversion, is_staged, stage_and_import
+from glancearchive.endpoints.glance_import import (
+    ImportMethod,
+    conversion,
+    converted_reason,
+    is_staged,
+    stage_and_import,
+)
 from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_metadata import Metadata
 from glancearchive.endpoints.glance_presence import present
@@ -170,7 +176,7 @@ class GlanceTarget:
         current = arrival.api.patch(current["id"], [{"op": "add", "path": f"/{policy.CONVERTED}", "value": value}])
         Metadata(arrival.api, policy.as_converted(arrival.image, current), arrival.dropped).apply(current)
         outcome = arrival.outcome(Action.CONVERTED, Agreement())
-        outcome.reason = f"the target has converted it: {changes}; all bytes were staged, the result is not comparable"
+        outcome.reason = converted_reason(changes)
         return outcome
 
     def _put_off_once(self, image: Image, current: Json) -> None:
