@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from glancearchive.endpoints.cloud import connect
+from glancearchive.endpoints.connect import connect
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.retry import Patience
 from glancearchive.image import Buffer, Image, Later, Outcome, Source, Target

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from glancearchive.endpoints.cloud import connect
+from glancearchive.endpoints.connect import connect
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.errors import (
     AccessError,

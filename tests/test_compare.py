@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.endpoints.policy import MARK, SOURCE_ID, TABLE, Treatment
 from glancearchive.errors import ConnectError, ImageFileError, InterruptedTransferError, NoDataError
 from glancearchive.format.writer import ArchiveWriter

@@ -24,6 +24,8 @@ from glancearchive.endpoints.glance_target import GlanceTarget
 from glancearchive.endpoints.image_format import recognise
 from glancearchive.endpoints.location import locate
 from glancearchive.errors import ImageFileError
+from glancearchive.format.imageparts import FAILED
+from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Image, Outcome
 from glancearchive.operations.dump import dump
 from glancearchive.operations.transfer import transfer
@@ -585,6 +587,11 @@ def test_a_failure_that_was_made_good_is_no_finding_any_more(place: Path) -> Non
     assert reason.startswith(f"superseded: the file of this name is here as {whole}; before: ")
     assert "changed while it was read" in reason
     assert all(each.action is Action.PRESENT for each in taken(path, place, append=True).values())
+    # The name is enough again.
+    assert run("show", path, "one", "--json").json["id"] == whole
+    assert run("show", path, failed, "--json").json["id"] == failed
+    assert run("extract", path, "one", "-o", place.parent / "one.img").code == 0
+    assert (place.parent / "one.img").read_bytes() == (place / "one.img").read_bytes()
 
 
 def test_a_failure_that_nothing_made_good_stays_one(place: Path) -> None:
@@ -593,3 +600,20 @@ def test_a_failure_that_nothing_made_good_stays_one(place: Path) -> None:
     (place / "one.img").rename(place / "another.img")
     taken(path, place, append=True)
     assert run("verify", path).code == 1
+
+
+def test_a_name_of_one_that_failed_and_of_another(place: Path) -> None:
+    """The failed one has data elsewhere: which one is meant nobody can tell."""
+    path = place.parent / "x.gla"
+    writer = ArchiveWriter(path, source="a test")
+    for image, data in ((metadata(SMALL), SMALL), (metadata(SMALL), b"")):
+        entry = writer.begin(image["id"], image)
+        if data:
+            entry.write(data)
+            entry.finish({}, "")
+        else:
+            entry.give_up("the medium failed", FAILED)
+    writer.finish()
+    done = run("show", path, "an image")
+    assert (done.code, "2 images are called 'an image'; use an id: " in done.error) == (2, True)
+    assert all(word in done.error for word in ("(complete)", "(failed)"))

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from glancearchive.endpoints import glance_api
+from glancearchive.endpoints import image_list
 from glancearchive.errors import (
     AccessError,
     ConflictError,
@@ -40,7 +40,7 @@ def crowded(cloud_environment: None, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_listing_is_complete_and_in_order(crowded: Glance, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = crowded.client().images()
     for page in (1000, 23, 7, 1):
-        monkeypatch.setattr(glance_api, "PAGE", page)
+        monkeypatch.setattr(image_list, "PAGE", page)
         found = list(api(crowded.url).images())
         assert len(found) == 23
         assert {image["id"]: image for image in found} == expected
@@ -100,7 +100,7 @@ def test_an_image_deleted_while_the_page_is_turned(
     glance = make_glance()
     client = glance.client()
     ids = [client.create(id=str(uuid.UUID(int=number)))["id"] for number in range(1, 10)]
-    monkeypatch.setattr(glance_api, "PAGE", 3)
+    monkeypatch.setattr(image_list, "PAGE", 3)
     listing = api(glance.url).images()
     found = [next(listing)["id"] for _ in range(3)]
     # The page's last two, one of which is the marker, vanish for good.

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 import glancearchive
 from glancearchive.cli.dump import dump as dump_command
 from glancearchive.cli.volumes import Directories
-from glancearchive.endpoints.archive import DEFINITIONS, ArchiveSource, recorded
+from glancearchive.endpoints.archive_source import DEFINITIONS, ArchiveSource
+from glancearchive.endpoints.archive_target import recorded
 from glancearchive.errors import LocalError, UsageError
 from glancearchive.format.base import open_base
 from glancearchive.format.header import RecordType

@@ -17,7 +17,7 @@ OWNERS = {
     "msgpack": {"format/encoding.py"},
     "zstandard": {"format/compression.py"},
     "blake3": {"format/hashing.py"},
-    "openstack": {"endpoints/cloud.py"},
+    "openstack": {"endpoints/clouds_yaml.py"},
     "keystoneauth1": {"endpoints/cloud.py"},
     "oslo_utils": {"endpoints/image_format.py"},
     "par2": {"recovery/program.py"},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.glance_source import GlanceSource
 from glancearchive.endpoints.metadefs import carried, namespace_differences, parsed, read_namespace, replace_namespace
 from glancearchive.errors import AccessError, FormatError
@@ -221,6 +221,66 @@ def test_definitions_that_are_damaged(make_glance: Callable[..., Glance], tmp_pa
         done = run("load", there.url, path, "--metadefs", "--json")
         assert (done.code, done.json["ok"], done.json["definitions"]) == (1, False, [])
         assert "the metadata definitions are not what they should be" in done.stderr
+
+
+def test_those_that_extract_wrote(pair: tuple[Glance, Glance], tmp_path: Path) -> None:
+    """A directory has them as an archive has."""
+    here, there = pair
+    path, directory, again = tmp_path / "a.gla", tmp_path / "out", tmp_path / "again.gla"
+    assert run("dump", here.url, path, "--metadefs").code == 0
+    assert run("extract", path, "-o", directory).code == 0
+    wanted = [RICH["namespace"], PLAIN["namespace"]]
+    plan = run("load", there.url, directory, "--metadefs", "--dry-run", "--json")
+    assert (plan.code, fates(plan)) == (0, dict.fromkeys(wanted, "created"))
+    assert fates(run("plan", directory, there.url, "--metadefs", "--json")) == fates(plan)
+    done = run("load", there.url, directory, "--metadefs", "--json")
+    assert (done.code, fates(done), done.json["faults"]) == (0, dict.fromkeys(wanted, "created"), [])
+    assert run("compare", directory, there.url, "--metadefs", "--ignore", "owner").code == 0
+    copied = run("livecopy", directory, there.url, "--metadefs", "--json")
+    assert (copied.code, fates(copied)) == (0, dict.fromkeys(wanted, "present"))
+    done = run("dump", directory, again, "--metadefs", "--json")
+    assert (done.code, done.images[DEFINITIONS]["action"]) == (0, "copied")
+    assert run("compare", path, again, "--metadefs").code == 0
+    # Not asked for, they are neither an image nor in the way.
+    for command in (["load", there.url, directory, "--dry-run"], ["size", directory]):
+        done = run(*command, "--json")
+        assert (done.code, done.stderr, done.json["faults"]) == (0, "", [])
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("changed", "the metadata definitions are damaged: the sha512 of "),
+        ("lost", "the metadata definitions cannot be read: "),
+        ("undescribed", "the metadata definitions cannot be read: "),
+        ("undigested", "states no digest of them"),
+        ("too long", f"and at most {MAX_DEFINITIONS} are read"),
+    ],
+)
+def test_those_that_extract_wrote_and_that_are_damaged(
+    broken: str, words: str, make_glance: Callable[..., Glance], tmp_path: Path
+) -> None:
+    text = json.dumps({"namespaces": [PLAIN]}).encode()
+    directory, again = tmp_path / "out", tmp_path / "again.gla"
+    path = write_archive(tmp_path / "a.gla", (metadata(DATA), DATA), (metadata(text, id=DEFINITIONS), text))
+    assert run("extract", path, "-o", directory).code == 0
+    described, data = directory / DEFINITIONS, directory / f"{DEFINITIONS}.img"
+    if broken == "changed":
+        data.write_bytes(text.replace(b"private", b"Private"))
+    elif broken == "lost":
+        data.unlink()
+    elif broken == "undescribed":
+        described.unlink()
+    elif broken == "undigested":
+        described.write_text("{}")
+    else:
+        data.write_bytes(text + b" " * MAX_DEFINITIONS)
+    there = make_glance()
+    done = run("load", there.url, directory, "--metadefs", "--json")
+    assert (done.code, done.json["definitions"], words in done.stderr) == (1, [], True)
+    assert [image["action"] for image in done.json["images"]] == ["copied"]
+    done = run("dump", directory, again, "--metadefs", "--json")
+    assert (done.code, len(done.json["images"]), words in done.json["faults"][0]) == (1, 1, True)
 
 
 def test_wrong_usage_brings_none(pair: tuple[Glance, Glance], tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 
+from glancearchive.endpoints import policy
+from glancearchive.endpoints.glance_import import ImportMethod
 from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
+from glancearchive.format.places import Split
+from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Image
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
+from tests.cloud.images import pattern
 from tests.command import Done, run
 from tests.glances import SMALL as DATA
 from tests.glances import metadata, planned
@@ -161,8 +166,6 @@ def test_words_for_people(cloud: Cloud, user: Callable[..., Done], make_archive:
 
 
 def test_an_image_that_a_load_began_needs_no_id(glance_b: Glance) -> None:
-    from glancearchive.endpoints import policy
-
     image = Image(metadata(DATA))
     glance_b.client().create(**policy.creation_body(image, policy.mark_for(image)))
     assert planned(glance_b.url, image)[image.id].clean
@@ -173,8 +176,6 @@ def test_an_image_that_a_load_began_needs_no_id(glance_b: Glance) -> None:
 
 @pytest.mark.parametrize("status", ["saving", "spoilt"])
 def test_an_image_that_a_load_began_and_that_is_stuck(status: str, glance_b: Glance) -> None:
-    from glancearchive.endpoints import policy
-
     image = Image(metadata(DATA))
     glance_b.client().create(**policy.creation_body(image, policy.mark_for(image)))
     state, checksum = ("queued", "x") if status == "spoilt" else (status, None)
@@ -198,3 +199,59 @@ def test_images_that_would_have_to_be_read_are_no_finding(glance_b: Glance, tmp_
     assert plan.json["unknown"] == [
         "whether the data of 1 image are those that are there is unknown until they are read"
     ]
+
+
+def test_images_that_would_be_held(glance_b: Glance, tmp_path: Path) -> None:
+    """What the volumes at hand do not have is known without reading any data; what is there already is not needed."""
+    size = 4_400_000
+    data = {name: pattern(3 << 20, seed=number) for number, name in enumerate("abc")}
+    images = {name: metadata(data[name], name=name) for name in data}
+    writer = ArchiveWriter(tmp_path / "v.gla", source="a test", split=Split(size), threads=1)
+    for name, image in images.items():
+        entry = writer.begin(image["id"], image)
+        entry.write(data[name])
+        entry.finish({"sha512": image["os_hash_value"]}, "sha512")
+    writer.finish()
+    volumes = sorted(tmp_path.glob("v.*.gla"))
+    assert len(volumes) > 2
+    whole = run("plan", volumes[0], glance_b.url, "--json")
+    assert (whole.code, {one["action"] for one in whole.json["images"]}) == (0, {"copied"})
+    volumes[1].unlink()
+    for change in ("nothing", "b is there"):
+        if change == "b is there":
+            glance_b.client().add(data["b"], id=images["b"]["id"], name="b")
+        plan = run("plan", volumes[0], glance_b.url, "--json")
+        dry = run("load", glance_b.url, volumes[0], "--json", "--dry-run")
+        actions = {one["name"]: one["action"] for one in plan.json["images"]}
+        assert (plan.code, dry.images) == (1, plan.images)
+        assert actions["b"] == ("held" if change == "nothing" else "present")
+        assert "held" in actions.values()
+        for one in plan.json["images"]:
+            assert (volumes[1].name in one["reason"], one["size"] == 0) == ((one["action"] == "held"),) * 2
+    done = run("load", glance_b.url, volumes[0], "--json")
+    assert {one["name"]: one["action"] for one in done.json["images"]} == actions
+
+
+@pytest.mark.parametrize("changed", ["disk_format", "data"])
+def test_an_image_that_an_interrupted_load_left_with_its_data(changed: str, glance_b: Glance) -> None:
+    """What the Glance has made of it in an import is told, and so is other data; nothing is deleted."""
+    image = Image(metadata(DATA, disk_format="vhd" if changed == "disk_format" else "raw", virtual_size=None))
+    client = glance_b.client()
+    client.create(**{**policy.creation_body(image, policy.mark_for(image)), "disk_format": "raw"})
+    client.upload(image.id, DATA)
+    assert planned(glance_b.url, image)[image.id].clean
+    with closing(sqlite3.connect(glance_b.database, timeout=60)) as database, database:
+        database.execute(
+            "UPDATE images SET disk_format = 'raw', size = 5, os_hash_value = ?, checksum = ? WHERE id = ?",
+            ("0" * 128, "1" * 32, image.id),
+        )
+    before = client.show(image.id)
+    direct = planned(glance_b.url, image)[image.id]
+    imported = planned(glance_b.url, image, method=ImportMethod.GLANCE_DIRECT)[image.id]
+    assert (direct.action, imported.action) == ("failed", "converted")
+    if changed == "disk_format":
+        assert "converted by an import (disk_format vhd to raw)" in direct.reason
+        assert "disk_format vhd to raw, 100001 bytes to 5" in imported.reason
+    else:
+        assert "the target stored something else: 5 bytes instead of 100001; a load deletes it" in direct.reason
+    assert client.show(image.id) == before

@@ -16,7 +16,7 @@ from glancearchive.endpoints.keystone import Projects
 from glancearchive.endpoints.prospects import Prospects
 from glancearchive.errors import UnavailableError
 from glancearchive.image import Image
-from glancearchive.operations.plan import Outlook
+from glancearchive.operations.outlook import Outlook
 from tests.archives import write_archive
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance, KeystoneAccess

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Buffer, Holding, Image
 from glancearchive.operations.select import Selection

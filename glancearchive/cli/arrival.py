@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -10,22 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glancearchive.cli.definitions import brought_definitions, metadefs_option
-from glancearchive.cli.outcomes import told
+from glancearchive.cli.definitions import (
+    brought_definitions,
+    definitions_document,
+    definitions_sound,
+    metadefs_option,
+)
+from glancearchive.cli.origins import Origin
+from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note
+from glancearchive.cli.select import not_found, tell_choice
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.transfers import prepared
 from glancearchive.endpoints.mapping import Changes, Mapped, owner_pairs, read_changes
 from glancearchive.errors import GlanceArchiveError, UsageError
 from glancearchive.image import Outcome, Source
+from glancearchive.operations.select import Selected, Selection
 
 if TYPE_CHECKING:  # OpenStack's libraries take long to import
     from glancearchive.endpoints.glance_api import GlanceApi
     from glancearchive.endpoints.glance_import import ImportMethod
     from glancearchive.endpoints.ids import Ids
-    from glancearchive.endpoints.journal import Journal
     from glancearchive.operations.definitions import Definition
-    from glancearchive.operations.plan import Outlook
+    from glancearchive.operations.outlook import Outlook
 
 _OPTIONS = (
     click.option(
@@ -84,7 +91,7 @@ class Wishes:
         require_import(api, self.method)
         if self.store:
             require_store(api, self.store)
-        return {"update_metadata": self.update_metadata, "ids": self.ids}
+        return {"update_metadata": self.update_metadata, "ids": self.ids, "method": self.method}
 
     @property
     def method(self) -> ImportMethod:
@@ -144,8 +151,45 @@ id_map_out_option = click.option(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of bringing images into a Glance. `outlook` is what stands in the way, where that was only looked for.
+
+    `definitions` are what became of the metadata definitions, None when they cannot be read.
+    """
+
+    outcomes: list[Outcome]
+    outlook: Outlook | None
+    definitions: list[Definition] | None
+
+    def sound(self, selection: Selection, faults: Sequence[str]) -> bool:
+        """Whether nothing but the images has to be looked at; says what was not found of what was chosen."""
+        return not (tell_choice(selection) or faults) and definitions_sound(self.definitions)
+
+    def conclude(
+        self,
+        document: dict[str, Any],
+        selection: Selection,
+        progress: Tally,
+        *,
+        as_json: bool,
+        where: str,
+        **more: Any,
+    ) -> int:
+        """The result of a command, of whose JSON `document` is the beginning and `more` the end; the exit code.
+
+        What stands in the way is one of the ``faults`` of the document.
+        """
+        if self.outlook:
+            document["faults"] += tell_outlook(self.outlook)
+        sound = self.sound(selection, document["faults"])
+        document |= not_found(selection) | definitions_document(self.definitions) | more
+        return conclude(document, self.outcomes, as_json, where, sound=sound, progress=progress)
+
+
 def bring(
-    source: Source,
+    origin: Origin,
+    selection: Selection,
     api: GlanceApi,
     wishes: Wishes,
     progress: Tally,
@@ -154,41 +198,41 @@ def bring(
     bwlimit: int | None,
     quiet: bool,
     dry_run: bool,
-    origin: Source,
-    journal: Journal | None = None,
-) -> tuple[list[Outcome], Outlook | None, list[Definition] | None]:
-    """Load `source`, which is of `origin`, into the Glance behind `api`; with `dry_run` only look.
+) -> Brought:
+    """Load what `selection` chooses at `origin` into the Glance behind `api`; with `dry_run` only look.
 
-    Also what stands in its way, where it was only looked for, and what became of the metadata definitions at `origin`:
-    None when they cannot be read. These are brought first, once it is known that the options make sense.
+    Metadata definitions are brought first, once it is known that the options make sense.
     """
+    from glancearchive.endpoints.journal import Journal, state_directory
     from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.load import load
-    from glancearchive.operations.plan import Outlook, plan_load
+    from glancearchive.operations.outlook import Outlook
+    from glancearchive.operations.plan import plan_load
 
     options: dict[str, Any] = wishes.options(api) | {"progress": progress, "jobs": jobs}
-    images = prepared(wishes.mapped(source, api, origin), progress, bwlimit)
-    outlook = Outlook(Prospects(api)) if dry_run else None
+    images = prepared(wishes.mapped(Selected(origin.images, selection), api, origin.source), progress, bwlimit)
+    outlook = Outlook(Prospects(api), wishes.method) if dry_run else None
     definitions: list[Definition] | None = []
 
     def bring_metadefs() -> None:
         nonlocal definitions
         definitions = brought_definitions(
-            origin, api, wanted=wishes.metadefs, update=wishes.update_metadata, dry_run=dry_run
+            origin.source, api, wanted=wishes.metadefs, update=wishes.update_metadata, dry_run=dry_run
         )
 
     options |= {"checked": bring_metadefs}
     if outlook:
-        arriving = plan_load(images, api, outlook=outlook, **options)
+        arriving = plan_load(images, api, outlook=outlook, holds=origin.holds, **options)
     else:
-        arriving = load(images, api, journal=journal, store=wishes.store, method=wishes.method, **options)
+        journal = Journal(state_directory(), api.label, origin.archive_id) if origin.archive_id else None
+        arriving = load(images, api, journal=journal, store=wishes.store, **options)
     try:
         outcomes = list(told(arriving, progress, quiet, dry_run=dry_run))
     except (GlanceArchiveError, KeyboardInterrupt) as error:
         if not (dry_run or isinstance(error, UsageError)):
             note("glancearchive: the same command goes on; what is there already is not sent again")
         raise
-    return outcomes, outlook, definitions
+    return Brought(outcomes, outlook, definitions)
 
 
 def tell_outlook(outlook: Outlook, rate: int | None = None) -> list[str]:

@@ -34,7 +34,10 @@ def namespaces_of(source: Any, *, wanted: bool) -> list[Namespace] | None:
         note(f"glancearchive: {error}", "red")
         return None
     if found is None:
-        raise UsageError(f"--metadefs: {source.label} has no metadata definitions; dump --metadefs archives them")
+        raise UsageError(
+            f"--metadefs: {source.label} has no metadata definitions; dump --metadefs archives them, "
+            "and extract writes those of an archive"
+        )
     return found
 
 
@@ -53,17 +56,19 @@ def brought_definitions(
 
 
 def described(source: LocatedSource, images: LocatedSource, *, metadefs: bool, chosen: bool) -> LocatedSource:
-    """The `images`, with `metadefs` those of `source` besides; of images that were `chosen` only if there are any.
+    """The `images`, with `metadefs` the definitions at `source` besides; where images were `chosen` only with some.
 
-    Raises UsageError unless `source` is a server then.
+    Raises UsageError where there cannot be any.
     """
     if not metadefs:
         return images
-    from glancearchive.endpoints.glance_source import GlanceSource
+    from glancearchive.endpoints.metadefs import has_definitions
     from glancearchive.operations.definitions import WithDefinitions
 
-    if not isinstance(source, GlanceSource):
-        raise UsageError(f"--metadefs: {source.label} has no metadata definitions: a server has")
+    if not has_definitions(source):
+        raise UsageError(
+            f"--metadefs: {source.label} has no metadata definitions: a server has, or a directory that extract wrote"
+        )
     return WithDefinitions(images, source, alone=not chosen)
 
 

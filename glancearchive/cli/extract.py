@@ -68,6 +68,8 @@ def extract(
     directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
         raise UsageError("-o - writes the image to stdout, where --json would write its result")
+    if directory is None and len(set(images)) > 1:  # known before the archive, whatever there is to say of that
+        raise UsageError(_into_one_file(len(set(images))))
     with (
         glancearchive.open(archive, *others) as opened,
         showing_progress("extracted", quiet=quiet or as_json) as progress,
@@ -75,7 +77,7 @@ def extract(
         code = tell_faults(opened)
         chosen = choose(opened, images)
         if directory is None and len(chosen) != 1:
-            raise UsageError(f"{len(chosen)} images do not go into one file; name one image, or a directory with -o")
+            raise UsageError(_into_one_file(len(chosen)))
         if directory is not None and not dry_run:
             try:
                 directory.mkdir(exist_ok=True, parents=True)
@@ -139,6 +141,10 @@ def extract(
             total = size_text(sum(int(str(one["size"])) for one in results))
             note(f"{'dry run: ' if dry_run else ''}{done} of {counted(len(results), 'image')} extracted, {total}")
     return code
+
+
+def _into_one_file(count: int) -> str:
+    return f"{count} images do not go into one file; name one image, or a directory with -o"
 
 
 def _foreseen(image: ArchivedImage, output: str, directory: Path | None) -> tuple[int, bool]:

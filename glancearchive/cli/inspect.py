@@ -18,6 +18,7 @@ from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, UsageError
 from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.imageparts import NO_DATA
 from glancearchive.format.pagecache import drop
 from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Damage, Depth, Report
@@ -41,14 +42,19 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress on 
 
 
 def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
-    """The images that `names` (ids or names) stand for, all when there are none. Raises UsageError."""
+    """The images that `names` (ids or names) stand for, all when there are none. Raises UsageError.
+
+    Of several of one name the one is meant that has data, if the others never had any: they were queued, or superseded.
+    """
     chosen: list[ArchivedImage] = []
     for name in names:
         found = archive.find(name)
         if not found:
             raise UsageError(f"no image {name!r} in the archive (see: glancearchive list)")
         if len(found) > 1:
-            ids = ", ".join(image.id for image in found)
+            found = [image for image in found if image.status != NO_DATA] or found
+        if len(found) > 1:
+            ids = ", ".join(f"{image.id} ({image.status})" for image in found)
             raise UsageError(f"{len(found)} images are called {name!r}; use an id: {ids}")
         if found[0] not in chosen:
             chosen.append(found[0])

@@ -7,17 +7,16 @@ from typing import Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option, tell_outlook
-from glancearchive.cli.definitions import definitions_document, definitions_sound
+from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option
 from glancearchive.cli.inspect import json_option, quiet_option
-from glancearchive.cli.outcomes import conclude
+from glancearchive.cli.origins import Origin
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
+from glancearchive.cli.select import dry_run_option, select_options
 from glancearchive.cli.transfers import glance, server_options
 from glancearchive.endpoints.location import Kind, locate, require_server
-from glancearchive.operations.select import Selected, Selection
+from glancearchive.operations.select import Selection
 
 
 @click.command()
@@ -62,7 +61,6 @@ def livecopy(
     """  # noqa: D301  # click wants the backspace itself
     require_server(to)
     place = locate(origin)
-    from glancearchive.operations.checked import CheckedSource
     from glancearchive.operations.id_map import write_id_map
     from glancearchive.operations.livecopy import require_another
     from glancearchive.operations.outputs import check_output
@@ -76,8 +74,9 @@ def livecopy(
         api = glance(to, to_region or region, interface, access)
         if place.kind is Kind.SERVER:
             require_another(source, api)
-        outcomes, outlook, definitions = bring(
-            Selected(source if place.kind is Kind.ARCHIVE else CheckedSource(source), selection),
+        brought = bring(
+            Origin.of(source),
+            selection,
             api,
             wishes,
             progress,
@@ -85,18 +84,12 @@ def livecopy(
             bwlimit=bwlimit,
             quiet=quiet or as_json,
             dry_run=dry_run,
-            origin=source,
         )
         faults = list(source.faults)
     if id_map_out and not dry_run:
         write_id_map(id_map_out, wishes.ids.settled)
     for fault in faults:
         note(f"glancearchive: {fault}")
-    if outlook:
-        faults += tell_outlook(outlook)
-    sound = not (faults or tell_choice(selection)) and definitions_sound(definitions)
     document = {"from": source.label, "to": api.label, "dry_run": dry_run, "faults": faults}
-    document |= not_found(selection) | definitions_document(definitions)
-    return conclude(
-        document, outcomes, as_json, f" from {source.label} into {api.label}", sound=sound, progress=progress
-    )
+    where = f" from {source.label} into {api.label}"
+    return brought.conclude(document, selection, progress, as_json=as_json, where=where)

@@ -63,7 +63,7 @@ class Place(click.ParamType[str]):
     def shell_complete(
         self, _ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[str]]:
-        from glancearchive.endpoints.cloud import known_clouds  # only here: it takes a while to import
+        from glancearchive.endpoints.clouds_yaml import known_clouds  # only here: it takes a while to import
 
         logging.disable()  # a warning would land in the middle of the line that is being typed
         clouds = [CompletionItem(name) for name in known_clouds() if name.startswith(incomplete)]

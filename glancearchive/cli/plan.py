@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import glancearchive
 from glancearchive.cli.arrival import Wishes, arrival_options, bring, tell_outlook
-from glancearchive.cli.definitions import definitions_document, definitions_sound
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
+from glancearchive.cli.definitions import definitions_document
+from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
+from glancearchive.cli.origins import opened_origin
 from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note, size_text, tell, time_text
 from glancearchive.cli.parameters import Place, Rate
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.select import not_found, select_options, tell_choice
+from glancearchive.cli.select import not_found, select_options
 from glancearchive.cli.transfers import access_options, glance
 from glancearchive.endpoints.location import require_order
 from glancearchive.errors import ConnectError, ServerError, UsageError
-from glancearchive.operations.select import Selected, Selection
+from glancearchive.operations.select import Selection
 
 if TYPE_CHECKING:
     from glancearchive.endpoints.glance_api import GlanceApi
@@ -63,28 +63,24 @@ def plan(
     glancearchive plan region.gla mycloud --measure
     glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a=web --id-policy new
     """  # noqa: D301  # click wants the backspace itself
-    from glancearchive.endpoints.archive import ArchiveSource
-
     if measure and rate is not None:
         raise UsageError("--measure and --rate exclude one another")
     require_order(server, archive, "ARCHIVE SERVER")
     with (
-        glancearchive.open(archive, *others) as opened,
+        opened_origin(archive, others) as origin,
         showing_progress("planned", quiet=quiet or as_json) as progress,
     ):
-        tell_faults(opened)
         api = glance(server, region, interface, tls)
-        source = ArchiveSource(opened)
-        chosen = Selected(source, selection)
-        outcomes, outlook, definitions = bring(
-            chosen, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True, origin=source
+        brought = bring(
+            origin, selection, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True
         )
+        outlook = brought.outlook
         assert outlook is not None
         if measure:
             rate = measured(api, wishes.store)
-        faults = [str(fault) for fault in opened.faults]
+        faults = list(origin.source.faults)
     findings = tell_outlook(outlook, rate)
-    sound = not (faults or findings or tell_choice(selection)) and definitions_sound(definitions)
+    sound = brought.sound(selection, [*faults, *findings])
     seconds, life = outlook.seconds(rate), outlook.token_seconds()
     if not as_json and seconds is not None:
         tell(f"about {time_text(seconds)} at {size_text(rate)}/s")
@@ -100,8 +96,8 @@ def plan(
         "seconds": seconds,
         "token_seconds": life,
     }
-    document |= not_found(selection) | definitions_document(definitions)
-    return conclude(document, outcomes, as_json, f" into {api.label}", sound=sound, progress=progress)
+    document |= not_found(selection) | definitions_document(brought.definitions)
+    return conclude(document, brought.outcomes, as_json, f" into {api.label}", sound=sound, progress=progress)
 
 
 def measured(api: GlanceApi, store: str) -> int | None:

@@ -12,7 +12,7 @@ from glancearchive.cli.output import emit_json, note, printable, size_text
 from glancearchive.cli.parameters import Bytes, Place
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.endpoints.location import locate
 from glancearchive.operations.select import Selection
 from glancearchive.operations.size import Basis, Sizes, fill, measure

@@ -46,7 +46,7 @@ def access_options(command: F) -> F:
 def glance(server: str, region: str | None, interface: str | None, tls: dict[str, Any]) -> Any:
     """The `GlanceApi` of SERVER."""
     # Only here, so that commands on an archive alone do without OpenStack's libraries.
-    from glancearchive.endpoints.cloud import connect
+    from glancearchive.endpoints.connect import connect
     from glancearchive.endpoints.glance_api import GlanceApi
 
     return GlanceApi(connect(server, region=region, interface=interface, **tls))

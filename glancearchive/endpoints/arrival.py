@@ -8,7 +8,8 @@ from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
-from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.payload import Payload
 from glancearchive.image import Action, Image, Outcome

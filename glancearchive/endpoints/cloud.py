@@ -1,19 +1,14 @@
-"""How to get at an image service: openstacksdk's configuration, keystoneauth1, TLS and timeouts, known here only.
-
-SERVER is ``host:port``, a URL with or without a path and ``/v2``, the name of a
-cloud in clouds.yaml, or ``envvars`` for the OS_* variables.
-"""
+"""An image service as requests see it: keystoneauth1, tokens, TLS and timeouts, known here only."""
 
 from __future__ import annotations
 
 import http.client
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import requests
 import urllib3
@@ -23,12 +18,9 @@ from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.noauth import NoAuth
 from keystoneauth1.plugin import AUTH_INTERFACE, BaseAuthPlugin
 from keystoneauth1.session import Session
-from openstack import exceptions as sdk_errors
-from openstack.config import OpenStackConfig
 
 from glancearchive.endpoints.causes import one_line, root_cause
-from glancearchive.endpoints.responses import error_from, log_answer, server_message
-from glancearchive.endpoints.server_url import as_url, normalised
+from glancearchive.endpoints.responses import error_from, log_answer
 from glancearchive.errors import (
     AccessError,
     ConnectError,
@@ -49,6 +41,12 @@ _READ = 60.0
 _BODY_TIMEOUT = (60.0, 600.0)
 _BODY_TOKEN_LIFE = 600  # seconds a token must still be good for when an upload begins
 _AGENT = f"glancearchive/{__version__}"
+
+CONFIGURATION_ERRORS = (ksa_errors.OptionError, ksa_errors.NoMatchingPlugin)
+"""What keystoneauth1 raises for a configuration that it cannot use."""
+
+NO_ENDPOINT = (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound)
+"""What it raises when a cloud has no such service."""
 
 
 class Body(Protocol):
@@ -101,7 +99,7 @@ class Cloud:
         A token that ran out is renewed, once; this is safe since `body` is bytes. Redirects
         are not followed: an upload could not, and a token is for the server that was named.
         """
-        with _transport(f"{self.label}: {doing}"):
+        with transport(f"{self.label}: {doing}"):
             response = self._session.request(
                 self._base + path,
                 method,
@@ -113,10 +111,7 @@ class Cloud:
                 redirect=False,
                 raise_exc=False,
             )
-        log_answer(response, doing)
-        if not 200 <= response.status_code < 300:
-            raise error_from(response, doing)
-        return response
+        return _well(response, doing)
 
     def send(self, doing: str, path: str, body: Body, headers: Mapping[str, str]) -> None:
         """PUT `body` once, over a connection of its own, with a token that is good for a while.
@@ -125,7 +120,7 @@ class Cloud:
         consumed, and would make an empty image. Exceptions that `body` raises
         while it is read come through as they are.
         """
-        with _transport(f"{self.label}: {doing}"):
+        with transport(f"{self.label}: {doing}"):
             self._freshen_token()
             with requests.Session() as connection:
                 # A pooled connection may have been closed by the server meanwhile.
@@ -146,9 +141,7 @@ class Cloud:
                     status_code_retries=0,
                     log=False,
                 )
-                log_answer(response, doing)
-                if not 200 <= response.status_code < 300:
-                    raise error_from(response, doing)
+                _well(response, doing)
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
         """The body of a streamed response as it is on the wire, in pieces of at most `PIECE` bytes.
@@ -166,6 +159,11 @@ class Cloud:
         finally:
             response.close()
 
+    @property
+    def has_login(self) -> bool:
+        """Whether requests carry a token from a Keystone."""
+        return isinstance(self._session.auth, BaseIdentityPlugin)
+
     def forget_token(self) -> None:
         """Have a new token fetched for the next request, after the server refused the one there is."""
         self._session.invalidate()
@@ -175,14 +173,14 @@ class Cloud:
         auth = self._session.auth
         if not isinstance(auth, BaseIdentityPlugin):
             return None
-        with _transport(f"{self.label}: asking who the caller is"):
+        with transport(f"{self.label}: asking who the caller is"):
             access = auth.get_access(self._session)
         renewable = auth.reauthenticate and not isinstance(auth, (generic.Token, v3.Token, v2.Token))
         return Login(access.project_id or "", frozenset(access.role_names or ()), access.expires, renewable)
 
     def identity(self, doing: str, path: str, params: Mapping[str, str] | None = None) -> requests.Response:
         """The response to a GET below the ``/v3`` of the Keystone that the caller logged in at; its status is 2xx."""
-        with _transport(f"{self.label}: {doing}"):
+        with transport(f"{self.label}: {doing}"):
             response = self._session.request(
                 path,
                 "GET",
@@ -193,10 +191,7 @@ class Cloud:
                 redirect=False,
                 raise_exc=False,
             )
-        log_answer(response, doing)
-        if not 200 <= response.status_code < 300:
-            raise error_from(response, doing)
-        return response
+        return _well(response, doing)
 
     def _freshen_token(self) -> None:
         auth = self._session.auth
@@ -204,130 +199,33 @@ class Cloud:
             auth.invalidate()
 
 
-def connect(
-    server: str,
-    *,
-    region: str | None = None,
-    interface: str | None = None,
-    cacert: str | None = None,
-    cert: str | None = None,
-    key: str | None = None,
-    insecure: bool = False,
-) -> Cloud:
-    """The image service that `server` names, after one request that shows that it is one.
-
-    `cacert`, `cert` and `key` are file names; `insecure` switches off the check
-    of the server's certificate. Raises `UsageError` for a name that nothing is
-    known of, `ConnectError`, `AccessError` or `NotGlanceError`.
-    """
-    if key and not cert:
-        raise UsageError("a client key needs its certificate")
-    if insecure:
-        warnings.filterwarnings("ignore", category=urllib3.exceptions.InsecureRequestWarning)
-    if endpoint := as_url(server):
-        verify: bool | str = False if insecure else cacert or True
-        session = _session(server, NoAuth(), verify, (cert, key) if cert and key else cert)
-    else:
-        options = {"region_name": region, "interface": interface, "cacert": cacert, "cert": cert, "key": key}
-        with _transport(f"looking for the image service of {server!r}"), warnings.catch_warnings():
-            # openstacksdk warns of what it does itself.
-            warnings.simplefilter("ignore", category=PendingDeprecationWarning)
-            session, endpoint = _from_config(server, {**options, "insecure": insecure or None})
-    cloud = Cloud(session, endpoint)
-    _probe(cloud)
-    return cloud
-
-
-def _session(
+def new_session(
     server: str, auth: BaseAuthPlugin | None, verify: bool | str | None, cert: str | tuple[str, str] | None
 ) -> Session:
+    """A session with `server`, without a login unless there is `auth`. The server's
+    certificate is checked by those in the file `verify`, or those of the system.
+
+    `cert` is a file with the client's certificate and key, or one for each. Raises UsageError for a file that is not
+    there.
+    """
     for name in (verify, *(cert if isinstance(cert, tuple) else (cert,))):
         if isinstance(name, str) and not Path(name).exists():
             raise UsageError(f"certificates for {server}: there is no file {name}")
-    return Session(auth=auth, verify=True if verify is None else verify, cert=cert, timeout=_READ, user_agent=_AGENT)
+    return Session(
+        auth=auth or NoAuth(), verify=True if verify is None else verify, cert=cert, timeout=_READ, user_agent=_AGENT
+    )
 
 
-def known_clouds() -> list[str]:
-    """The names of the clouds in the user's configuration; one that cannot be read has none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=PendingDeprecationWarning)
-        try:
-            return _configuration()[1]
-        except (sdk_errors.ConfigException, TypeError, AttributeError, ValueError, KeyError):
-            return []
-
-
-def _configuration() -> tuple[OpenStackConfig, list[str]]:
-    """The user's configuration, and the names of its clouds."""
-    config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
-    # "defaults" is what openstacksdk makes up when there is nothing else.
-    return config, sorted(set(config.get_cloud_names()) - (set() if config.config_filename else {"defaults"}))
-
-
-def _from_config(name: str, options: Mapping[str, Any]) -> tuple[Session, str]:
-    """A session and the endpoint for the cloud `name` of the user's configuration."""
-    try:
-        config, known = _configuration()
-        if name not in known:
-            if name == "envvars":
-                raise UsageError("'envvars' takes the cloud from OS_* variables, and none are set")
-            among = f"known are: {', '.join(known)}" if known else "no clouds.yaml was found"
-            raise UsageError(f"unknown cloud {name!r}; {among}; a server is given as host:port or as a URL")
-        region = config.get_one(cloud=name, **{key: value for key, value in options.items() if value is not None})
-        verify, cert = region.get_requests_verify_args()
-        session = _session(name, region.get_session().auth, verify, cert)
-        endpoint = region.get_endpoint("image") or session.get_endpoint(
-            service_type=region.get_service_type("image"),
-            service_name=region.get_service_name("image"),
-            interface=region.get_interface("image"),
-            region_name=region.get_region_name("image"),
-        )
-    except (sdk_errors.ConfigException, ksa_errors.OptionError, ksa_errors.NoMatchingPlugin) as error:
-        raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
-    except (ksa_errors.EmptyCatalog, ksa_errors.EndpointNotFound):
-        endpoint = None
-    except Exception as error:
-        if type(error) not in (TypeError, AttributeError, ValueError, KeyError, Exception):
-            raise
-        # What openstacksdk and keystoneauth make of a configuration of another shape, or of a missing password.
-        raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
-    if not endpoint:
-        where = region.get_region_name("image") or "any region"
-        raise NotGlanceError(
-            f"cloud {name!r} offers no image service in {where}, interface {region.get_interface('image')}"
-        )
-    return session, normalised(endpoint)
-
-
-def _probe(cloud: Cloud) -> None:
-    """Make sure that a Glance v2 answers and lets us in."""
-    doing = "asking for the list of images"
-    try:
-        response = cloud.request(doing, "GET", "/v2/images", params={"limit": "1"})
-    except AccessError as error:
-        if error.status == 401 and not isinstance(cloud._session.auth, BaseIdentityPlugin):
-            error.message += "; this Glance wants a token: name a cloud of clouds.yaml, or envvars"
-        raise
-    except NotGlanceError:
-        raise
-    except ServerError as error:
-        # Whatever refuses so plain a request, or does not know the path, is something else, or a Glance of v1 days.
-        if error.status in (429, 0) or error.status >= 500:
-            raise
-        raise NotGlanceError(
-            f"no Glance v2 there: {error.message}", status=error.status, request_id=error.request_id
-        ) from error
-    try:
-        listing = response.json()
-    except requests.exceptions.JSONDecodeError:
-        kind = response.headers.get("Content-Type", "of unknown type")
-        raise NotGlanceError(f"no Glance v2 there: {doing}: the answer is {kind}: {server_message(response)}") from None
-    if not isinstance(listing, dict) or not isinstance(listing.get("images"), list):
-        raise NotGlanceError(f"no Glance v2 there: {doing}: the answer holds no list of images")
+def _well(response: requests.Response, doing: str) -> requests.Response:
+    """`response`, when its status is 2xx; raises the error that it is otherwise."""
+    log_answer(response, doing)
+    if not 200 <= response.status_code < 300:
+        raise error_from(response, doing)
+    return response
 
 
 @contextmanager
-def _transport(doing: str) -> Iterator[None]:
+def transport(doing: str) -> Iterator[None]:
     """Turn what keystoneauth raises, for the request or for the token it needs, into errors of this package."""
     try:
         yield

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glancearchive.endpoints.archive import DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.diskfile import DiskFile
 from glancearchive.endpoints.image_v1 import is_v1, translate
-from glancearchive.errors import ImageFileError, LocalError
+from glancearchive.errors import FormatError, ImageFileError, LocalError
 from glancearchive.format.volumes import is_volume
 from glancearchive.image import Buffer, Holding, Image, absence
+from glancearchive.streamhash import StreamHash, computable
 
 log = logging.getLogger("glancearchive")
 
@@ -90,6 +91,37 @@ class DirectorySource:
             raise ImageFileError(image.held.lacking)
         yield from DiskFile(self._data(image.id)).read(offset)
 
+    @property
+    def has_definitions(self) -> bool:
+        """Whether there are metadata definitions, as ``extract`` writes them, or what is left of them."""
+        return any(os.path.lexists(path) for path in (self._path / DEFINITIONS, self._data(DEFINITIONS)))
+
+    def definitions(self) -> bytes | None:
+        """As `ArchiveSource.definitions`. They are compared with the digest that is stated beside them."""
+        if not self.has_definitions:
+            return None
+        data = self._data(DEFINITIONS)
+        try:
+            stated = Image({"id": DEFINITIONS, **_document(self._path / DEFINITIONS)})
+            file = DiskFile(data)
+            if file.size > MAX_DEFINITIONS:
+                raise ImageFileError(f"{data}: {file.size} bytes, and at most {MAX_DEFINITIONS} are read")
+            text = b"".join(file.read())
+        except ImageFileError as error:
+            raise FormatError(f"the metadata definitions cannot be read: {error}") from None
+        digest = next((one for one in stated.digests if computable(one.algorithm)), None)
+        if digest is None:
+            raise FormatError(f"the metadata definitions: {self._path / DEFINITIONS} states no digest of them")
+        with StreamHash([digest.algorithm]) as hashes:
+            hashes.update(text)
+            found = hashes.hexdigests()[digest.algorithm]
+        if found != digest.value:
+            raise FormatError(
+                f"the metadata definitions are damaged: the {digest.algorithm} of {data} is {found}, "
+                f"{self._path / DEFINITIONS} says {digest.value}"
+            )
+        return text
+
     def _data(self, image_id: str) -> Path:
         return self._path / f"{image_id}{_DATA}"
 
@@ -97,7 +129,7 @@ class DirectorySource:
         if is_volume(path, b""):
             log.warning("%s: an archive, left out", path)
         elif path.name.removesuffix(_DATA) == DEFINITIONS:
-            log.warning("%s: metadata definitions, left out", path)
+            log.info("%s: metadata definitions, which --metadefs takes", path)
         elif _ID.fullmatch(path.name.removesuffix(_DATA)):
             self.faults.append(
                 f"{path}: data of an image without its metadata, which would be in {path.stem}; left out"

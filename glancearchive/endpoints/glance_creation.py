@@ -6,8 +6,8 @@ import logging
 
 from glancearchive.endpoints import image_format, policy
 from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
-from glancearchive.endpoints.glance_api import Json
 from glancearchive.endpoints.glance_trial import accepted_on_trial
+from glancearchive.endpoints.image_list import Json
 from glancearchive.errors import AccessError, ConflictError, RefusedError, UnavailableError
 from glancearchive.image import Action
 

@@ -12,18 +12,11 @@ from enum import StrEnum
 from typing import Any
 
 from glancearchive.endpoints import policy
-from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
-from glancearchive.endpoints.glance_api import GlanceApi, Json
-from glancearchive.errors import (
-    AccessError,
-    ConflictError,
-    ConnectError,
-    NotFoundError,
-    RefusedError,
-    ServerError,
-    UnavailableError,
-    UsageError,
-)
+from glancearchive.endpoints.arrival import Arrival, Verdict
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.glance_upload import given_up, sent
+from glancearchive.endpoints.image_list import Json
+from glancearchive.errors import ConflictError, NotFoundError, ServerError, UsageError
 from glancearchive.image import Action
 
 log = logging.getLogger("glancearchive")
@@ -64,25 +57,8 @@ def is_staged(arrival: Arrival, current: Json) -> bool:
 def stage_and_import(arrival: Arrival, current: Json) -> Json:
     """The image once it is active. Raises `Verdict`."""
     api, image = arrival.api, arrival.image
-    failures = 0
-    while current["status"] == "queued":
-        error: ServerError
-        try:
-            api.stage(image.id, arrival.payload)
-        except AccessError as denial:
-            if denial.status != 401:
-                raise
-            api.cloud.forget_token()
-            error = denial
-        except (ConflictError, ConnectError, UnavailableError) as failure:
-            error = failure
-        else:
-            current = arrival.look()
-            break
-        current = arrival.look()
-        if current["status"] == "queued":
-            failures += 1
-            api.patience.pause(failures, error)
+    if current["status"] == "queued":
+        current = sent(arrival, lambda: api.stage(image.id, arrival.payload), arrival.look)
     if not is_staged(arrival, current):
         staged = current.get("size")
         raise Verdict(Action.FAILED, f"{staged} of {len(arrival.payload)} bytes are staged ({current['status']})")
@@ -119,12 +95,7 @@ def _imported(arrival: Arrival) -> Json:
 
 
 def _failed(arrival: Arrival, current: Json) -> Verdict:
-    reason = f"the target could not import it, and left it {current['status']}{_message(arrival)}"
-    try:
-        arrival.api.delete(arrival.image.id)
-    except (AccessError, ConflictError, NotFoundError, RefusedError) as error:
-        return Verdict(Action.FAILED, f"{reason}; deleting it failed too: {error}")
-    return Verdict(Action.FAILED, f"{reason}; it was deleted, and {BURNT}")
+    return given_up(arrival, f"the target could not import it, and left it {current['status']}{_message(arrival)}")
 
 
 def _message(arrival: Arrival) -> str:
@@ -141,17 +112,18 @@ def conversion(arrival: Arrival, current: Json) -> str:
 
     Raises `Verdict` where what it made cannot be right.
     """
-    sent = arrival.image.metadata
-    changes = [
-        f"{field} {sent.get(field)} to {current.get(field)}"
-        for field in policy.FORMATS
-        if sent.get(field) != current.get(field)
-    ]
+    original = arrival.image.metadata
+    changes = policy.reformatted(arrival.image, current)
     if current.get("size") != len(arrival.payload):
         changes.append(f"{len(arrival.payload)} bytes to {current.get('size')}")
-    length = sent.get("virtual_size")
-    became_raw = current.get("disk_format") == "raw" != sent.get("disk_format")
+    length = original.get("virtual_size")
+    became_raw = current.get("disk_format") == "raw" != original.get("disk_format")
     if became_raw and isinstance(length, int) and length not in (0, current.get("size")):
         reason = f"the target has converted it to {current.get('size')} bytes, and its virtual size is {length}"
         raise Verdict(Action.FAILED, f"{reason}; it stays private there, under the property {policy.MARK}")
     return ", ".join(changes)
+
+
+def converted_reason(changes: str) -> str:
+    """What is said of an image that the target has converted, by what `conversion` said."""
+    return f"the target has converted it: {changes}; all bytes were staged, the result is not comparable"

@@ -13,7 +13,8 @@ from itertools import islice
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import compare_data
-from glancearchive.endpoints.glance_api import PAGE, GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.image_list import PAGE, Json
 from glancearchive.errors import AccessError, ConnectError, ServerError
 from glancearchive.image import Image
 

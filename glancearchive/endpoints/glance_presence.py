@@ -7,8 +7,8 @@ from dataclasses import replace
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
-from glancearchive.endpoints.glance_api import Json
 from glancearchive.endpoints.glance_metadata import Metadata
+from glancearchive.endpoints.image_list import Json
 from glancearchive.image import Action, Outcome
 
 

@@ -8,7 +8,9 @@ from contextlib import closing
 from functools import cached_property
 from typing import overload
 
-from glancearchive.endpoints.glance_api import Download, GlanceApi, Json
+from glancearchive.endpoints.download import Download
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.image_list import Json
 from glancearchive.errors import (
     AccessError,
     ConnectError,

@@ -32,14 +32,21 @@ from contextlib import suppress
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
-from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_creation import create
-from glancearchive.endpoints.glance_import import ImportMethod, conversion, is_staged, stage_and_import
+from glancearchive.endpoints.glance_import import (
+    ImportMethod,
+    conversion,
+    converted_reason,
+    is_staged,
+    stage_and_import,
+)
 from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_metadata import Metadata
 from glancearchive.endpoints.glance_presence import present
 from glancearchive.endpoints.glance_upload import passes, settled, upload, verified
 from glancearchive.endpoints.ids import Ids
+from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.payload import Payload, SourceError
 from glancearchive.errors import (
@@ -169,7 +176,7 @@ class GlanceTarget:
         current = arrival.api.patch(current["id"], [{"op": "add", "path": f"/{policy.CONVERTED}", "value": value}])
         Metadata(arrival.api, policy.as_converted(arrival.image, current), arrival.dropped).apply(current)
         outcome = arrival.outcome(Action.CONVERTED, Agreement())
-        outcome.reason = f"the target has converted it: {changes}; all bytes were staged, the result is not comparable"
+        outcome.reason = converted_reason(changes)
         return outcome
 
     def _put_off_once(self, image: Image, current: Json) -> None:

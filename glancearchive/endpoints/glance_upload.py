@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import BURNT, Arrival, Verdict
-from glancearchive.endpoints.glance_api import Json
+from glancearchive.endpoints.image_list import Json
 from glancearchive.errors import (
     AccessError,
     ConflictError,
@@ -17,7 +18,7 @@ from glancearchive.errors import (
     ServerError,
     UnavailableError,
 )
-from glancearchive.image import Action
+from glancearchive.image import Action, Image
 
 _GONE = 410
 _UNSUPPORTED_MEDIA = 415
@@ -38,7 +39,7 @@ def settled(arrival: Arrival, current: Json, *, begun: bool) -> Json:
             break
         current = arrival.look(begun=begun)
     if _is_spoilt(current):
-        raise _given_up(arrival, _SPOILT, elsewhere=True)
+        raise given_up(arrival, _SPOILT, elsewhere=True)
     if verdict := obstacle(arrival, current):
         raise verdict
     return current
@@ -82,23 +83,16 @@ def _stuck(arrival: Arrival, status: str) -> Verdict:
     return Verdict(Action.FAILED, reason)
 
 
-def upload(arrival: Arrival, current: Json) -> Json:
-    """Upload the data until the image is active, or until patience ends."""
-    api, image = arrival.api, arrival.image
-    mark = policy.mark_for(image)
-    if current.get(policy.MARK) != mark:
-        current = api.patch(image.id, [{"op": "replace", "path": f"/{policy.MARK}", "value": mark}])
-    failures = 0
-    while current["status"] == "queued":
-        error: ServerError
+def sent(arrival: Arrival, send: Callable[[], None], look: Callable[[], Json]) -> Json:
+    """Have `send` bring the data of an image that is `queued`, once more whenever that fails in a way that may pass.
+
+    The image as `look` then shows it; it is still `queued` only where the Glance did not keep what it accepted.
+    """
+    api, failures = arrival.api, 0
+    error: ServerError
+    while True:
         try:
-            api.upload(image.id, arrival.payload, store=arrival.store)
-        except RefusedError as refusal:
-            if refusal.status == _UNSUPPORTED_MEDIA:
-                raise _given_up(arrival, refusal.message) from refusal
-            if refusal.status != _GONE:
-                raise
-            error = refusal  # Glance's answer to one of two uploads that begin in the same instant
+            send()
         except AccessError as denial:
             if denial.status != 401:
                 raise
@@ -107,34 +101,64 @@ def upload(arrival: Arrival, current: Json) -> Json:
         except (ConflictError, ConnectError, UnavailableError) as failure:
             error = failure
         else:
-            current = settled(arrival, arrival.look(), begun=True)
-            if current["status"] == "queued":
-                raise Verdict(Action.FAILED, "the target accepted the data, and yet has none")
+            return look()
+        # It may have been received all the same, or another load may be sending it.
+        current = look()
+        if current["status"] != "queued":
             return current
-        # It may have been received all the same, or another load may be uploading it.
-        current = settled(arrival, arrival.look(), begun=True)
-        if current["status"] == "queued":
-            failures += 1
-            api.patience.pause(failures, error)
+        failures += 1
+        api.patience.pause(failures, error)
+
+
+def upload(arrival: Arrival, current: Json) -> Json:
+    """Upload the data of an image that is `queued`, until it is active or patience ends."""
+    api, image = arrival.api, arrival.image
+    mark = policy.mark_for(image)
+    if current.get(policy.MARK) != mark:
+        api.patch(image.id, [{"op": "replace", "path": f"/{policy.MARK}", "value": mark}])
+
+    def send() -> None:
+        try:
+            api.upload(image.id, arrival.payload, store=arrival.store)
+        except RefusedError as refusal:
+            if refusal.status == _UNSUPPORTED_MEDIA:
+                raise given_up(arrival, refusal.message) from refusal
+            if refusal.status != _GONE:
+                raise
+            # Glance's answer to one of two uploads that begin in the same instant.
+            raise ConflictError(refusal.message, status=_GONE, request_id=refusal.request_id) from refusal
+
+    current = sent(arrival, send, lambda: settled(arrival, arrival.look(), begun=True))
+    if current["status"] == "queued":
+        raise Verdict(Action.FAILED, "the target accepted the data, and yet has none")
     return current
+
+
+def compared(arrival: Arrival, current: Json) -> Agreement:
+    """Compare what the Glance has stored of the data that were sent."""
+    image = arrival.image
+    expected = replace(image, metadata={**image.metadata, "size": len(arrival.payload)})
+    return arrival.agreement(current, expected)
+
+
+def converted_before(image: Image, current: Json) -> Verdict | None:
+    """The verdict on an image of ours that an import has converted, where data are not imported now; None for none."""
+    if not (changes := policy.reformatted(image, current)):
+        return None
+    reason = f"it was converted by an import ({', '.join(changes)}); go on with --import-method glance-direct"
+    return Verdict(Action.FAILED, reason)
 
 
 def verified(arrival: Arrival, current: Json) -> Agreement:
     """Compare what the Glance has stored; wrong data are deleted, but not those that an import has converted."""
-    image = arrival.image
-    expected = replace(image, metadata={**image.metadata, "size": len(arrival.payload)})
-    agreement = arrival.agreement(current, expected)
+    agreement = compared(arrival, current)
     if agreement.difference:
-        sent = image.metadata
-        if changed := [field for field in policy.FORMATS if current.get(field) != sent.get(field)]:
-            became = ", ".join(f"{field} {sent.get(field)} to {current.get(field)}" for field in changed)
-            reason = f"it was converted by an import ({became}); go on with --import-method glance-direct"
-            raise Verdict(Action.FAILED, reason)
-        raise _given_up(arrival, f"the target stored something else: {agreement.difference}")
+        reason = f"the target stored something else: {agreement.difference}"
+        raise converted_before(arrival.image, current) or given_up(arrival, reason)
     return agreement
 
 
-def _given_up(arrival: Arrival, reason: str, *, elsewhere: bool = False) -> Verdict:
+def given_up(arrival: Arrival, reason: str, *, elsewhere: bool = False) -> Verdict:
     """Delete our image, which must not stay as it is; the verdict."""
     try:
         arrival.api.delete(arrival.image.id)

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.endpoints.directory import DirectorySource, is_replicated, is_replicated_file
 from glancearchive.endpoints.diskfile import SUFFIXES
 from glancearchive.errors import LocalError, UsageError
@@ -68,14 +68,14 @@ class Location:
 
         A server may leave out images whose fields have other values than those `wanted`.
         `others` are further volumes of an archive, and what it is read with; UsageError for anything else.
-        `access` are the further arguments of :func:`glancearchive.endpoints.cloud.connect`, for a server. Raises what
+        `access` are the further arguments of :func:`glancearchive.endpoints.connect.connect`, for a server. Raises what
         that does, and what opening an archive raises.
         """
         if others and self.kind is not Kind.ARCHIVE:
             raise UsageError(f"{self.names[0]}: is {self.kind.value}, and {others[0]} can only be read with an archive")
         # Imported only here, so that what needs no server does without OpenStack's libraries.
         if self.kind is Kind.SERVER:
-            from glancearchive.endpoints.cloud import connect
+            from glancearchive.endpoints.connect import connect
             from glancearchive.endpoints.glance_api import GlanceApi
             from glancearchive.endpoints.glance_source import GlanceSource
 
@@ -155,7 +155,7 @@ def _path(name: str) -> Path | None:
     if not os.path.lexists(path):
         return path if path.suffix.lower() in _FILE_SUFFIXES else None
     if not path.suffix:  # names of clouds have none, as a rule, and then no server's libraries are needed
-        from glancearchive.endpoints.cloud import known_clouds
+        from glancearchive.endpoints.clouds_yaml import known_clouds
 
         if name in known_clouds():
             log.warning("%s: the cloud of this name is meant; the path is .%s%s", name, os.sep, name)

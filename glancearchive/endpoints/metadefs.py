@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
+from glancearchive.endpoints.directory import DirectorySource
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_source import GlanceSource
 from glancearchive.errors import FormatError, NotFoundError, NotGlanceError, RefusedError, ServerError
@@ -27,14 +28,21 @@ _DEFAULTS = {"visibility": "private", "protected": False}
 _PARTS = {"objects": "object", "resource_type_associations": "resource type", "tags": "tag"}
 
 
+def has_definitions(source: object) -> bool:
+    """Whether there are metadata definitions at `source`, be they none or damaged. Nothing is read."""
+    if isinstance(source, ArchiveSource | DirectorySource):
+        return source.has_definitions
+    return isinstance(source, GlanceSource)
+
+
 def definitions_of(source: object) -> list[Namespace] | None:
     """The namespaces at `source`, by name; None when it has nothing of the kind.
 
-    Raises ServerError, or FormatError when those in an archive are damaged.
+    Raises ServerError, or FormatError when those in an archive or a directory are damaged.
     """
     if isinstance(source, GlanceSource):
         return list(read_namespaces(source.api))
-    if isinstance(source, ArchiveSource):
+    if isinstance(source, ArchiveSource | DirectorySource):
         document = source.definitions()
         return None if document is None else parsed(document)
     return None

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from glancearchive.endpoints.archive import ArchiveTarget, archivable
+from glancearchive.endpoints.archive_target import ArchiveTarget, archivable
 from glancearchive.errors import (
     AccessError,
     ConnectError,

@@ -145,6 +145,12 @@ def is_converted(current: Mapping[str, Any], image: Image) -> bool:
     return CONVERTED in current and current[CONVERTED] == conversion_of(current, image)
 
 
+def reformatted(image: Image, current: Mapping[str, Any]) -> list[str]:
+    """What has changed of the formats of `image` in the target's `current` one, each as "FIELD OLD to NEW"."""
+    values = [(field, image.metadata.get(field), current.get(field)) for field in FORMATS]
+    return [f"{field} {sent} to {became}" for field, sent, became in values if sent != became]
+
+
 def as_converted(image: Image, current: Mapping[str, Any]) -> Image:
     """`image` in the formats of `current`, to which the target has converted it."""
     return replace(image, metadata={**image.metadata, **{field: current.get(field) for field in FORMATS}})

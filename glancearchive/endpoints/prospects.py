@@ -12,7 +12,8 @@ from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.arrival import BURNT
-from glancearchive.endpoints.glance_api import GlanceApi, Json
+from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.keystone import Projects
 from glancearchive.errors import AccessError, NotFoundError, RefusedError, UnavailableError
 from glancearchive.image import Image

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from glancearchive.endpoints.archive import DEFINITIONS, MAX_DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS, MAX_DEFINITIONS
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.metadefs import (
@@ -20,7 +20,7 @@ from glancearchive.endpoints.metadefs import (
     read_namespace,
     replace_namespace,
 )
-from glancearchive.errors import AccessError, ConnectError, NotFoundError, ServerError
+from glancearchive.errors import AccessError, ConnectError, FormatError, NotFoundError, ServerError
 from glancearchive.image import Buffer, Image
 
 
@@ -81,6 +81,9 @@ class WithDefinitions:
             if isinstance(error, ConnectError) or (isinstance(error, AccessError) and error.status == 401):
                 raise
             self._faults.append(f"the metadata definitions could not be read: {error}")
+            return
+        except FormatError as error:
+            self._faults.append(str(error))
             return
         self._document = document(namespaces or [])
         if len(self._document) > MAX_DEFINITIONS:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from glancearchive.endpoints.archive import ArchiveTarget
+from glancearchive.endpoints.archive_target import ArchiveTarget
 from glancearchive.endpoints.files import FileSource
 from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage

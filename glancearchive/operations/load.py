@@ -16,7 +16,7 @@ from glancearchive.endpoints.ids import Ids
 from glancearchive.endpoints.journal import Journal
 from glancearchive.endpoints.references import references
 from glancearchive.format.packedmaps import PackedMaps
-from glancearchive.image import Buffer, Image, Outcome, Progress, Source
+from glancearchive.image import Buffer, Image, Outcome, Progress, Source, Target
 from glancearchive.operations.transfer import Stop, transfer
 
 _NONE: Mapping[str, Any] = {}
@@ -43,17 +43,36 @@ def load(
     `checked` is called once that is known, before the first image is transferred.
     """
     ids = ids or Ids()
-    listing, parts = survey(source, api, ids)
-    target = GlanceTarget(
-        api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store, method=method
-    )
+
+    def target(listing: Listing) -> Target:
+        return GlanceTarget(
+            api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store, method=method
+        )
+
+    yield from bring(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
+
+
+def bring(
+    source: Source,
+    api: GlanceApi,
+    ids: Ids,
+    target_for: Callable[[Listing], Target],
+    *,
+    progress: Progress,
+    jobs: int,
+    stop: Stop | None,
+    checked: Callable[[], None] | None,
+) -> Iterator[Outcome]:
+    """What `load` does, with another target perhaps: that for what the Glance has of the images of `source`."""
+    listing, parts = _survey(source, api, ids)
+    target = target_for(listing)
     if checked:
         checked()
     for part in parts:
         yield from transfer(part, target, progress=progress, jobs=jobs, stop=stop)
 
 
-def survey(source: Source, api: GlanceApi, ids: Ids) -> tuple[Listing, list[Part]]:
+def _survey(source: Source, api: GlanceApi, ids: Ids) -> tuple[Listing, list[_Part]]:
     """What the Glance has of the images of `source`, and these in the parts in which they are to be loaded.
 
     Raises UsageError when `ids` make no sense for these images.
@@ -64,7 +83,7 @@ def survey(source: Source, api: GlanceApi, ids: Ids) -> tuple[Listing, list[Part
     if ids.may_renew:
         interesting.update(*(references(image.metadata) for image in images))
     listing = take_listing(api, interesting, needed=ids.may_renew)
-    return listing, [Part(source, images, part) for part in (_in_order(images) if ids.may_renew else [images.ids])]
+    return listing, [_Part(source, images, part) for part in (_in_order(images) if ids.may_renew else [images.ids])]
 
 
 class _Images:
@@ -89,7 +108,7 @@ class _Images:
         return map(self.__getitem__, self._images)
 
 
-class Part:
+class _Part:
     """Some images of a source, by their ids."""
 
     def __init__(self, source: Source, images: _Images, ids: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from glancearchive.endpoints.archive import DEFINITIONS
+from glancearchive.endpoints.archive_source import DEFINITIONS
 from glancearchive.endpoints.patches import NeededSource, PatchTarget, relation
 from glancearchive.format.growing import DEFAULT_MEMORY
 from glancearchive.format.needlist import NeedList

@@ -6,23 +6,24 @@ where the caller is no admin, data that are not what their digest says.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from math import ceil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
-from glancearchive.endpoints.archive import NO_DIGEST, recorded
-from glancearchive.endpoints.arrival import NOT_COMPARED, Arrival, Verdict
+from glancearchive.endpoints.archive_source import not_all_here
+from glancearchive.endpoints.archive_target import NO_DIGEST, recorded
+from glancearchive.endpoints.arrival import BURNT, NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
+from glancearchive.endpoints.glance_import import ImportMethod, conversion, converted_reason, is_staged
 from glancearchive.endpoints.glance_listing import Listing
 from glancearchive.endpoints.glance_presence import present
 from glancearchive.endpoints.glance_target import THERE
-from glancearchive.endpoints.glance_upload import obstacle
+from glancearchive.endpoints.glance_upload import compared, converted_before, obstacle
 from glancearchive.endpoints.ids import Ids
+from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.payload import Payload
 from glancearchive.endpoints.prospects import Prospects
 from glancearchive.errors import LocalError
@@ -33,10 +34,10 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.resume import check_header, check_limit
 from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
 from glancearchive.format.state import Relation, new_header
-from glancearchive.image import Action, Image, Outcome, Progress, Source
-from glancearchive.operations.load import survey
+from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
+from glancearchive.operations.load import bring
+from glancearchive.operations.outlook import Outlook
 from glancearchive.operations.transfer import Stop, transfer
-from glancearchive.plural import counted
 
 
 def plan_dump(
@@ -75,88 +76,6 @@ def plan_dump(
     yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
 
 
-class Outlook:
-    """What concerns a load as a whole, known once all its images were looked at."""
-
-    def __init__(self, prospects: Prospects) -> None:
-        self.prospects = prospects
-        self._lock = threading.Lock()
-        self._staying = _Amount()
-        self._leaving = _Amount()
-        self._unread = 0
-
-    def expect(self, image: Image) -> None:
-        """`image` would be created."""
-        with self._lock:
-            (self._staying if self.prospects.stays(image) else self._leaving).add(image.size or 0)
-
-    def expect_reading(self) -> None:
-        """The data of an image that is there would have to be read to compare them."""
-        with self._lock:
-            self._unread += 1
-
-    @property
-    def bytes(self) -> int:
-        """Image data that would be uploaded."""
-        return self._staying.bytes + self._leaving.bytes
-
-    def seconds(self, rate: int | None) -> int | None:
-        """How long that takes at `rate` bytes a second; None without a rate."""
-        return ceil(self.bytes / rate) if rate else None
-
-    def token_seconds(self, now: datetime | None = None) -> int | None:
-        """How long the caller's token is still good for; None without one, or where it is renewed by itself."""
-        login = self.prospects.login
-        if login is None or login.renewable or login.expires is None:
-            return None
-        return max(int((login.expires - (now or datetime.now(UTC))).total_seconds()), 0)
-
-    def findings(self, rate: int | None = None) -> list[str]:
-        """One line for each limit that stands in the way."""
-        lines = []
-        for quota, needed in (
-            (self.prospects.size, ceil((self._staying.bytes + self._leaving.largest) / (1 << 20))),
-            (self.prospects.count, self._staying.count + min(self._leaving.count, 1)),
-        ):
-            if quota and quota.left is not None and needed > quota.left:
-                unit = "images" if quota.unit == 1 else "MiB"
-                lines.append(
-                    f"quota {quota.name}: {needed} {unit} would be needed, and {quota.left} of {quota.limit} are left"
-                )
-        seconds, life = self.seconds(rate), self.token_seconds()
-        if life is not None and (seconds or 0) >= life:
-            lines.append(
-                f"the token is good for {life} s and cannot be renewed, and the load takes {seconds or 0} s: "
-                "log in with a password or an application credential"
-            )
-        return lines
-
-    def unknown(self) -> list[str]:
-        """One line for each thing that only the attempt shows."""
-        lines = list(self.prospects.untold)
-        count = self._staying.count + self._leaving.count
-        if count and not self.prospects.sees_deleted:
-            lines.append(
-                f"whether the ids of {counted(count, 'image')} can be had is unknown until tried: "
-                "at most an admin is told which ids were deleted there"
-            )
-        if self._unread:
-            images = counted(self._unread, "image")
-            lines.append(f"whether the data of {images} are those that are there is unknown until they are read")
-        return lines
-
-
-class _Amount:
-    """Images, added up."""
-
-    count = bytes = largest = 0
-
-    def add(self, size: int) -> None:
-        self.count += 1
-        self.bytes += size
-        self.largest = max(self.largest, size)
-
-
 def plan_load(
     source: Source,
     api: GlanceApi,
@@ -165,23 +84,25 @@ def plan_load(
     jobs: int = 2,
     update_metadata: bool = False,
     ids: Ids | None = None,
+    method: ImportMethod = ImportMethod.DIRECT,
     outlook: Outlook | None = None,
+    holds: Callable[[str], str] = lambda _image_id: "",
     stop: Stop | None = None,
     checked: Callable[[], None] | None = None,
 ) -> Iterator[Outcome]:
     """What would become of every image of `source` in the Glance behind `api`, as far as requests tell that only read.
 
-    `outlook` learns what that comes to. No image data are read. Raises UsageError when `ids` make no sense for these
+    `outlook` learns what that comes to; `holds` says what is known to be missing of an image in the source, by its id.
+    No image data are read. Raises UsageError when `ids` make no sense for these
     images; `checked` is called once that is known.
     """
     ids = ids or Ids()
-    listing, parts = survey(source, api, ids)
-    if checked:
-        checked()
-    outlook = outlook or Outlook(Prospects(api))
-    target = _Looking(api, ids, listing, outlook, update_metadata=update_metadata)
-    for part in parts:
-        yield from transfer(part, target, progress=progress, jobs=jobs, stop=stop)
+
+    def target(listing: Listing) -> Target:
+        known = outlook or Outlook(Prospects(api), method)
+        return _Looking(api, ids, listing, known, holds, update_metadata=update_metadata)
+
+    yield from bring(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
 
 
 class _Recording:
@@ -201,18 +122,29 @@ class _Recording:
 class _Looking:
     """A Glance that nothing is sent to; implements `glancearchive.image.Target`."""
 
-    def __init__(self, api: GlanceApi, ids: Ids, listing: Listing, outlook: Outlook, *, update_metadata: bool) -> None:
+    def __init__(
+        self,
+        api: GlanceApi,
+        ids: Ids,
+        listing: Listing,
+        outlook: Outlook,
+        holds: Callable[[str], str],
+        *,
+        update_metadata: bool,
+    ) -> None:
         self._api = api
         self._ids = ids
         self._listing = listing
         self._outlook = outlook
+        self._holds = holds
         self._update_metadata = update_metadata
         self.label = api.label
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         payload = Payload(image, source, progress)
         for place in self._ids.places(image, self._listing):
-            arrival = _Glimpse(self._api, self._ids.translated(image, place, self._listing), payload)
+            translated = self._ids.translated(image, place, self._listing)
+            arrival = _Glimpse(self._api, translated, payload, staged=self._outlook.staged, origin=image)
             try:
                 outcome = self._foreseen(arrival)
             except Verdict as verdict:
@@ -226,19 +158,18 @@ class _Looking:
             return outcome
         return Outcome(image.id, image.name, Action.CONFLICT, "no id that it could get can be had there")
 
-    def _foreseen(self, arrival: Arrival) -> Outcome:
+    def _foreseen(self, arrival: _Glimpse) -> Outcome:
         image = arrival.image
         current = self._listing.images.get(image.id)
         if current is None and not self._listing.complete:
             current = self._api.find(image.id)
         if current is None:
-            return self._created(image)
+            return self._created(arrival)
         if policy.is_ours(current, image):
-            if not (image.absent and not policy.is_empty(image)) and (verdict := obstacle(arrival, current)):
-                raise verdict
-            return self._finished(image)
+            return self._gone_on_with(arrival, current)
         outcome = present(arrival, current, update=False)
         if outcome.reason == NOT_COMPARED and Image(current).digests:
+            self._require_data(arrival)
             outcome.reason = ""
             self._outlook.expect_reading()
         if outcome.action is Action.PRESENT and outcome.differences and self._update_metadata:
@@ -248,21 +179,55 @@ class _Looking:
             outcome.action, outcome.differences = Action.UPDATED, []
         return outcome
 
-    def _created(self, image: Image) -> Outcome:
+    def _created(self, arrival: _Glimpse) -> Outcome:
         """The outcome for an image that is not there. Raises `Verdict` for an id that cannot be had."""
-        prospects = self._outlook.prospects
+        image, prospects = arrival.image, self._outlook.prospects
+        self._require_data(arrival)  # before anything is created, a load looks at the data
         if not image.held.lacking:
             if refusal := prospects.refusal(image):
                 return Outcome(image.id, image.name, Action.FAILED, refusal)
             if taken := prospects.taken(image.id):
                 raise Verdict(Action.CONFLICT, taken, elsewhere=True)
+        return self._sent(arrival)
+
+    def _gone_on_with(self, arrival: _Glimpse, current: Json) -> Outcome:
+        """The outcome for an image that a load began. Raises `Verdict`."""
+        image = arrival.image
+        if image.absent and not policy.is_empty(image):
+            return self._sent(arrival)
+        if arrival.staged and is_staged(arrival, current):
+            return self._finished(image)
+        if verdict := obstacle(arrival, current):
+            raise verdict
+        if current["status"] == "queued":
+            return self._sent(arrival)
+        if arrival.staged and not image.absent and (changes := conversion(arrival, current)):
+            outcome = self._finished(policy.as_converted(image, current))
+            outcome.action, outcome.reason = Action.CONVERTED, converted_reason(changes)
+            return outcome
+        if difference := compared(arrival, current).difference:
+            reason = f"the target stored something else: {difference}; a load deletes it, and {BURNT}"
+            raise converted_before(image, current) or Verdict(Action.FAILED, reason)
         return self._finished(image)
 
+    def _require_data(self, arrival: _Glimpse) -> None:
+        """Raises `Verdict` for an image whose data would be read, where the source is known not to have them all."""
+        origin = arrival.origin
+        if not origin.absent and (lacking := self._holds(origin.id)):
+            raise Verdict(Action.HELD, f"{not_all_here(origin)}: {lacking}")
+
+    def _sent(self, arrival: _Glimpse) -> Outcome:
+        """The outcome for an image whose data are sent, if it has any. Raises `Verdict`."""
+        self._require_data(arrival)
+        outcome = self._finished(arrival.image)
+        if outcome.action is not Action.FAILED:
+            self._outlook.expect(arrival.image)
+        return outcome
+
     def _finished(self, image: Image) -> Outcome:
-        """The outcome for an image that a load creates, or goes on with."""
+        """The outcome for an image of ours that gets its metadata, where it has what a load needs."""
         outcome = _expected(image, "")
         if outcome.action is not Action.FAILED:
-            self._outlook.expect(image)
             outcome.dropped += self._outlook.prospects.dropped(image)
         return outcome
 
@@ -277,8 +242,14 @@ def _expected(image: Image, reason: str) -> Outcome:
     return Outcome(image.id, image.name, Action.COPIED, reason, image.size or 0, dropped=dropped)
 
 
+@dataclass(frozen=True, slots=True)
 class _Glimpse(Arrival):
-    """An image that is compared by the digests that are known; nothing is read for it."""
+    """An image that is compared by the digests that are known, and for which nothing is read.
+
+    `origin` is the image as the source has it.
+    """
+
+    origin: Image = field(kw_only=True)
 
     def agreement(self, current: Mapping[str, Any], expected: Image) -> Agreement:
         return compare_data(Image(current), expected, None)

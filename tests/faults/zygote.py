@@ -149,7 +149,7 @@ def mother() -> None:
     time.sleep = lambda seconds, /: sleep(min(float(seconds), _longest_pause))
 
     # What takes longest, so that no child has to.
-    import glancearchive.endpoints.cloud
+    import glancearchive.endpoints.connect
     import glancearchive.operations.dump  # noqa: F401
     from glancearchive.cli import main
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import glancearchive
-from glancearchive.endpoints.archive import ArchiveSource
+from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.errors import HeldError, LocalError, UsageError
 from glancearchive.format.base import Base, open_base
 from glancearchive.format.header import RecordType

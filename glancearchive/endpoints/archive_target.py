@@ -1,31 +1,19 @@
-"""An archive as the place where images come from or go to."""
+"""An archive as the place where images go to."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
-from threading import Lock
+from collections.abc import Mapping
 from typing import Any
 
-from glancearchive.errors import (
-    AccessError,
-    ConnectError,
-    FormatError,
-    HeldError,
-    ImageFileError,
-    NoDataError,
-    ServerError,
-)
-from glancearchive.format.archived import ArchivedImage
+from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, NoDataError, ServerError
 from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.content import Segment
-from glancearchive.format.imageparts import COMPLETE, FAILED, IMAGE_ID, NO_DATA
+from glancearchive.format.imageparts import FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.imagewriter import ImageWriter
-from glancearchive.format.missing import FrameFaults, Missing, missing
-from glancearchive.format.reader import Archive
 from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Action, Buffer, Digest, Holding, Image, Outcome, Progress, Source
+from glancearchive.image import Action, Digest, Image, Outcome, Progress, Source
 from glancearchive.streamhash import StreamHash, computable
 from glancearchive.zeros import known
 
@@ -34,112 +22,7 @@ log = logging.getLogger("glancearchive")
 # They may hold credentials of the store (SPEC annex A).
 _NEVER_ARCHIVED = ("locations", "direct_url")
 _STRONGEST = "sha512"
-_PLACES = 5  # damaged places that a message names
-DEFINITIONS = "glancearchive-metadefs"
-"""The id of the entry with metadata definitions, which is no image (SPEC annex A)."""
-MAX_DEFINITIONS = 16 << 20
-"""Bytes that they take at most (SPEC annex A)."""
-
-_NO_IMAGES = "glancearchive-"  # what ids of entries begin with that are no images
 NO_DIGEST = "the source states no digest to compare with"
-
-
-class ArchiveSource:
-    """The images of an archive that can be read with what is at hand; implements `glancearchive.image.Source`."""
-
-    def __init__(self, archive: Archive) -> None:
-        self.archive = archive
-        self._by_id = {image.id: image for image in archive.images}
-        self.held: dict[str, Missing] = {}  # what is missing of the images that could not be read, by id
-        self._fault_of = FrameFaults(archive)
-        self._lock = Lock()
-        self.label = f"archive {archive.volumes[min(archive.volumes)].path}"
-
-    @property
-    def faults(self) -> list[str]:
-        """What is wrong with the archive's own records, as far as was noticed, a line each."""
-        return [str(fault) for fault in self.archive.faults]
-
-    @property
-    def stored(self) -> int:
-        """Bytes of all its volumes that are at hand."""
-        return sum(volume.size for volume in self.archive.volumes.values())
-
-    def images(self) -> Iterator[Image]:
-        """All images. Those whose data exist but are not in the archive fail when they are read."""
-        for image in self.archive.images:
-            if image.id and not image.id.startswith(_NO_IMAGES):
-                absent = image.reason if image.status == NO_DATA else ""
-                yield Image({**image.metadata, "id": image.id}, image.members, absent, _held(image))
-
-    def definitions(self) -> bytes | None:
-        """The JSON document with the metadata definitions, None without one.
-
-        Raises FormatError where it is damaged, or too long.
-        """
-        image = self._by_id.get(DEFINITIONS)
-        if image is None:
-            return None
-        if (image.size or 0) > MAX_DEFINITIONS:
-            raise FormatError(
-                f"the metadata definitions are {image.size} bytes, and at most {MAX_DEFINITIONS} are read"
-            )
-        return b"".join(image.content().chunks(0))
-
-    @property
-    def block_size(self) -> int:
-        return self.archive.header.block_size
-
-    def footprint(self, image_id: str) -> dict[int, tuple[int, int]]:
-        """Of each frame that holds data of an image, by its first block: its stored bytes, and which blocks, as bits.
-
-        No data are read.
-        """
-        found = dict[int, tuple[int, int]]()
-        for frame, begin, count in self._by_id[image_id].frames():
-            _, before = found.get(frame.first_block, (0, 0))
-            blocks = ((1 << count) - 1) << (begin - frame.first_block)
-            found[frame.first_block] = frame.stored_size, before | blocks
-        return found
-
-    def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
-        """As `Source.read`. Every byte was checked against the digest of its frame before it comes.
-
-        Raises HeldError, which says all that is missing, for an image that is not all here.
-        """
-        found = self._by_id[image.id]
-        try:
-            yield from found.content().chunks(offset)
-        except FormatError as error:
-            self._hold(image, found)
-            if image.id in error.message:
-                raise
-            # Another one: the same fault may be raised for other images, in other threads.
-            message = f"image {image}: {error.message}"
-            raise type(error)(message, volume=error.volume, begin=error.begin, end=error.end) from None
-
-    def _hold(self, image: Image, found: ArchivedImage) -> None:
-        """Raises HeldError when some of the data of `image` are damaged or not at hand, and says which."""
-        if found.size is None:
-            if found.status == UNFINISHED and found.reason:  # its end is in a volume that is not at hand
-                raise HeldError(f"image {image} is not all here: {found.reason}")
-            return
-        with self._lock:
-            lacking = missing(found, self.archive.catalog.frames, self._fault_of)
-            if lacking:
-                self.held[found.id] = lacking
-        if lacking:
-            places = "; ".join(map(str, lacking.faults[:_PLACES]))
-            more = f"; and {len(lacking.faults) - _PLACES} more" if len(lacking.faults) > _PLACES else ""
-            raise HeldError(f"image {image} is not all here: {places}{more}")
-
-
-def _held(image: ArchivedImage) -> Holding:
-    if image.status in (FAILED, UNFINISHED):
-        return Holding(lacking=image.reason or image.status, stored=0)
-    digests = tuple(Digest(name, value) for name, value in image.hashes.items())
-    # Of all that a Glance had a hash was computed; where there is none, the archive's own digests are all there can be.
-    return Holding(digests, stored=image.stored, original=image.status == COMPLETE and not digests)
 
 
 class ArchiveTarget:
