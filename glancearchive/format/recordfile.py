@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from glancearchive.errors import ExistsError, LocalError, NoSpaceError
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.structured import Encoded, encode
 
+_LARGE = 1 << 18  # bytes: a payload whose writing is begun at once
 # No space, no space left to this user, a file as large as it may be.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
@@ -64,6 +66,11 @@ class RecordFile:
         RecordHeader.unpack(header.pack())  # what is written must be readable, by the reader's own code
         self._write(header.pack())
         self._write(stored)
+        if len(stored) >= _LARGE and hasattr(os, "posix_fadvise"):
+            # Linux begins to write what it is told to forget, so that little is left to wait for when all has to be
+            # durable, and a slow medium never has much to catch up with. What is not written yet it does not forget.
+            with suppress(OSError):  # it is an advice
+                os.posix_fadvise(self._file.fileno(), header.offset, len(stored), os.POSIX_FADV_DONTNEED)
         self.numbers[kind] += 1
         return header
 
