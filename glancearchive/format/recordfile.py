@@ -66,11 +66,8 @@ class RecordFile:
         RecordHeader.unpack(header.pack())  # what is written must be readable, by the reader's own code
         self._write(header.pack())
         self._write(stored)
-        if len(stored) >= _LARGE and hasattr(os, "posix_fadvise"):
-            # Linux begins to write what it is told to forget, so that little is left to wait for when all has to be
-            # durable, and a slow medium never has much to catch up with. What is not written yet it does not forget.
-            with suppress(OSError):  # it is an advice
-                os.posix_fadvise(self._file.fileno(), header.offset, len(stored), os.POSIX_FADV_DONTNEED)
+        if len(stored) >= _LARGE:
+            begin_writing(self._file, header.offset, self.offset)
         self.numbers[kind] += 1
         return header
 
@@ -141,6 +138,17 @@ class RecordFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def begin_writing(file: FileIO, begin: int, end: int) -> None:
+    """Have the system begin to write these bytes to the medium: little is to be waited for when all must be durable.
+
+    A slow medium then never has much to catch up with. Nothing is waited for, and nothing is promised.
+    """
+    if hasattr(os, "posix_fadvise"):
+        # Linux writes what it is told to forget. What is not written yet it keeps.
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
 def create(path: Path) -> FileIO:
