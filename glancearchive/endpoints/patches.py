@@ -21,7 +21,7 @@ from glancearchive.errors import (
     StreamError,
 )
 from glancearchive.format.catalog import PATCH, Entry
-from glancearchive.format.given import peek_header
+from glancearchive.format.identity import peek_header
 from glancearchive.format.imageparts import COMPLETE, ImageEnd
 from glancearchive.format.needlist import NeededImage, NeedList
 from glancearchive.format.schema import FIRST_REPAIR, RepairedName

@@ -23,6 +23,7 @@ from glancearchive.format.catalog import Catalog
 from glancearchive.format.content import FrameCache
 from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.given import GivenVolumes
+from glancearchive.format.identity import find_archive_header
 from glancearchive.format.overlay import Mended, mend
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
@@ -183,22 +184,12 @@ class Archive:
         return next(filter(None, found), None)
 
     def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
-        """The archive's header from volume `number`: from its end record, else from its front."""
-        volume, found = self.volumes[number], None
-        for header in (volume.end_header(), None):
-            try:
-                content = read_structured(volume, header or volume.read_header(0), 0)
-                if isinstance(content, End):
-                    self.ends[number], found = content, content.header
-                elif isinstance(content, ArchiveHeader):
-                    found = content
-            except UnsupportedError:
-                raise
-            except FormatError as error:
-                self._add_faults([error])
-                continue
-            if found is not None:
-                break
+        """The archive's header, from volume `number` or `known` from those before it."""
+        volume = self.volumes[number]
+        found, end, faults = find_archive_header(volume, self.archive_id)
+        self._add_faults(faults)
+        if end is not None:
+            self.ends[number] = end
         if found is None:
             return known
         check_supported(found, {"volume": volume.name})
