@@ -1475,6 +1475,21 @@ def repair(v: Vectors) -> None:
     writer.end()
     files = together("image-repaired-wrongly", writer, first)
     v.reject("image-repaired-wrongly", "A part of an image that is not its own", first, lost="alpha", volumes=files)
+    writer = Writer(repairs=first)
+    writer.patch("alpha", alpha, (0, 1))
+    writer.image("beta", beta)
+    writer.frame()
+    writer.image("gamma", blocks(20, 0, 21))
+    writer.end()
+    truth = first.truth | {"gamma": writer.truth["gamma"]}
+    files = together("frame-of-repair", first, writer)
+    v.reject("frame-of-repair", "A damaged frame of a repair archive, of parts that are whole in the archive", None, volumes=files,
+             xor=(writer.place("frame", 2**61 + 2**40)[0] + 120, 4))  # fmt: skip
+    v.table["frame-of-repair"]["images"] = truth
+    files = together("record-of-repair", first, writer)
+    v.reject("record-of-repair", "The checkpoint and the catalogs of a repair archive are damaged: it says nothing", None, volumes=files,
+             zero=(writer.place("checkpoint")[0] + 112, writer.place("end")[0]), also="header")  # fmt: skip
+    v.table["record-of-repair"]["images"] = first.truth
     for name, comment, tweak in (
         ("record-repairs-without-feature", "repairs, but no feature that says so", put(incompatible=[])),
         ("record-repair-without-repairs", "The feature repair, but no repairs", without("repairs")),

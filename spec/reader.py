@@ -744,9 +744,21 @@ class Archive:
             elif old.status == "complete" and old.end is not None and old.end["digest"] == patch.end["digest"]:
                 extents, at = list[Extent](), 0
                 for first, last in ranges_of(patch.end) if patch.status == "patch" else [(0, 2**63)]:
-                    extents += old.within(at, first) + patch.within(first, last)
-                    at = last
+                    for position, start, count in repair.usable(patch.within(first, last)):
+                        extents += [*old.within(at, position), (position, start, count)]
+                        at = position + count
                 old.extents, old.spare = extents + old.within(at, 2**63), []
+
+    def usable(self, extents: list[Extent]) -> Iterator[Extent]:
+        """Those, or those parts of them, whose frames are whole."""
+        for position, start, count in extents:
+            at = position
+            for frame, index, blocks in [(None, 0, count)] if start == ZEROS else self.pieces(start, count):
+                if start == ZEROS:
+                    yield position, ZEROS, count
+                elif frame is not None and frame.digests is not None:
+                    yield at, frame.first_block + index, blocks
+                at += blocks
 
     def fault(self, layer: str, volume: Volume, record: RecordHeader | None, message: str) -> None:
         begin, end = (0, 0) if record is None else (record.offset, record.end)

@@ -44,6 +44,7 @@ STRUCTURAL = [
         "record-zstd-*",
         "record-payload-digest",
         "record-first-payload",
+        "record-of-repair",
     ),
 ]
 NOT_STRUCTURAL = ["header-number", "header-frame-number", "header-padding-number"]
