@@ -73,6 +73,7 @@ def load(
     glancearchive load mycloud region.gla --id-policy new --id-map-out ids.json
     glancearchive load mycloud region.gla --map owner 5f1a=web --set visibility=private --unset hw_disk_bus
     """  # noqa: D301  # click wants the backspace itself
+    from glancearchive.endpoints.archive import ArchiveSource
     from glancearchive.endpoints.journal import Journal, state_directory
     from glancearchive.operations.id_map import write_id_map
     from glancearchive.operations.outputs import check_output
@@ -90,6 +91,9 @@ def load(
     ):
         lacking = _lacking(source, archive) if need else None
         api = glance(server, region, interface, tls)
+        journal = Journal(state_directory(), api.label, archive_id) if archive_id else None
+        if isinstance(source, ArchiveSource) and journal:
+            source.heed(journal)
         outcomes, outlook, definitions = bring(
             Selected(source, selection),
             api,
@@ -100,7 +104,7 @@ def load(
             quiet=quiet or as_json,
             dry_run=dry_run,
             origin=source,
-            journal=Journal(state_directory(), api.label, archive_id) if archive_id else None,
+            journal=journal,
         )
         faults = list(source.faults)
         needed = None

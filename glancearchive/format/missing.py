@@ -33,6 +33,11 @@ class FrameFaults:
         self._archive = archive
         self._known: dict[FrameKey, FormatError | None] = {}
 
+    @property
+    def damaged(self) -> set[FrameKey]:
+        """The frames that were found damaged so far."""
+        return {key for key, fault in self._known.items() if fault is not None}
+
     def __call__(self, frame: Frame) -> FormatError | None:
         if frame.key not in self._known:
             try:
