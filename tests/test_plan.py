@@ -261,7 +261,7 @@ def test_an_image_that_an_interrupted_load_left_with_its_data(changed: str, glan
 
 def test_an_image_whose_metadata_are_lost(glance_b: Glance) -> None:
     """Its data would have to say that it is the one that is there, and they cannot be had."""
-    there = glance_b.client().add(DATA, name="there", color="red")
+    there = glance_b.client().add(DATA, name="there", color="red", visibility="private")
     lost = Image({"id": there["id"]}, held=Holding(lacking="is no JSON"))
     known = Image(metadata(DATA, id=there["id"], name="there", color="red"), held=Holding(lacking="is cut"))
     for image, action, reason in ((lost, "failed", "is no JSON"), (known, "present", "")):
