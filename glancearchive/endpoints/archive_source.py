@@ -119,7 +119,8 @@ class ArchiveSource:
             if lacking:
                 self.held[found.id] = lacking
         if lacking:
-            places = "; ".join(map(str, lacking.faults[:_PLACES]))
+            texts = (str(fault).removeprefix(f"image {found.id}: ") for fault in lacking.faults[:_PLACES])
+            places = "; ".join(texts)
             more = f"; and {len(lacking.faults) - _PLACES} more" if len(lacking.faults) > _PLACES else ""
             raise HeldError(f"{not_all_here(image)}: {places}{more}")
 
