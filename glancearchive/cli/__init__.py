@@ -20,7 +20,7 @@ from glancearchive.cli.compare import compare
 from glancearchive.cli.completion import completion, manual
 from glancearchive.cli.dump import dump
 from glancearchive.cli.extract import extract
-from glancearchive.cli.inspect import list_images, show, verify
+from glancearchive.cli.inspect import list_images, show
 from glancearchive.cli.livecopy import livecopy
 from glancearchive.cli.load import load
 from glancearchive.cli.logs import log_end, log_options, start_logging
@@ -31,6 +31,7 @@ from glancearchive.cli.recovery import protect, repair
 from glancearchive.cli.reslice import reslice
 from glancearchive.cli.salvage import salvage
 from glancearchive.cli.size import size
+from glancearchive.cli.verify import verify
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
 

@@ -141,7 +141,8 @@ class _Looking:
         self.label = api.label
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
-        payload = Payload(image, source, progress)
+        # Data of unknown size would be read to count them.
+        payload = Payload(image, source, progress, empty=image.size is None)
         for place in self._ids.places(image, self._listing):
             translated = self._ids.translated(image, place, self._listing)
             arrival = _Glimpse(self._api, translated, payload, staged=self._outlook.staged, origin=image)
@@ -200,6 +201,9 @@ class _Looking:
             raise verdict
         if current["status"] == "queued":
             return self._sent(arrival)
+        if image.size is None:
+            self._outlook.expect_reading()
+            return self._finished(image)
         if arrival.staged and not image.absent and (changes := conversion(arrival, current)):
             outcome = self._finished(policy.as_converted(image, current))
             outcome.action, outcome.reason = Action.CONVERTED, converted_reason(changes)
