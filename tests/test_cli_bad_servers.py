@@ -295,3 +295,26 @@ def test_a_silent_server_does_not_keep_the_program_from_ending(
     done = finished(process.returncode, stdout, stderr)
     assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
     assert "x.gla" not in contents(tmp_path)
+
+
+def test_images_that_are_half_loaded_there_are_told(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        ids = {name: f"{name}-id" for name in ("right", "wrong", "queued", "foreign")}
+        marks = {"right": server.bad["os_hash_value"], "wrong": "ab" * 64, "queued": "ab" * 64}
+        images = []
+        for name, image_id in ids.items():
+            value = f"{image_id} sha512:{marks[name]}" if name in marks else "hi"
+            image = server.bad | {"id": image_id, "glancearchive_transfer": value}
+            if name == "queued":
+                image |= {"status": "queued", "size": None, "os_hash_value": None, "checksum": None}
+            images.append(image)
+            server.on("GET", server.data_path(image), Reply(200, DATA))
+        server.on("GET", "/v2/images", Reply.json({"images": images}))
+        done = run("dump", server.url, tmp_path / "x.gla", "--json")
+        server.on("GET", "/v2/images", Reply.json({"images": images[2:3]}))
+        alone = run("dump", server.url, tmp_path / "y.gla", "--json")
+    found = {name: done.images[image_id] for name, image_id in ids.items()}
+    assert [found[name]["action"] for name in ids] == ["copied", "copied", "no-data", "copied"]
+    assert [bool(re.search("was not finished", found[name]["reason"])) for name in ids] == [True, True, True, False]
+    assert f"instead of sha512:{'ab' * 64}" in found["wrong"]["reason"]
+    assert (done.code, alone.code) == (1, 1)
