@@ -21,10 +21,14 @@ from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
 from tests.test_cli_bad_input import EVIL
 
 HTML = {"Content-Type": "text/html"}
+JSON = {"Content-Type": "application/json"}
 NO_SERVER: dict[str, tuple[Reply, str]] = {
     "a web page": (Reply(200, b"<html><body><h1>It works</h1></body></html>", HTML), "no Glance v2"),
     "other JSON": (Reply.json({"servers": []}), "no list of images"),
     "no object": (Reply.json([1]), "no list of images"),
+    "deep JSON": (Reply(200, b'{"images":[' + b"[" * 200_000, JSON), "no Glance v2"),
+    "deep JSON of an error": (Reply(500, b"[" * 200_000, JSON), "500"),
+    "a number of 5000 digits": (Reply(200, b'{"images":[], "x":' + b"9" * 5000 + b"}", JSON), "no Glance v2"),
     "no JSON": (Reply(200, b"\xff\xfe\x00", {"Content-Type": "application/json"}), "no Glance v2"),
     "a login page": (Reply(302, b"", {"Location": "/login"}), "redirects to /login"),
     "closed at once": (Reply(drop=True), "."),
@@ -206,6 +210,37 @@ def test_a_listing_that_makes_no_sense(listing: Any, tmp_path: Path) -> None:
         done = run("dump", server.url, tmp_path / "x.gla", impatient=True)
     assert_stopped(done, "listing images")
     assert "x.gla" not in contents(tmp_path)
+
+
+def test_a_listing_that_is_nested_too_deeply_later_on(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [server.good]}), Reply(200, b'{"images":' * 50_000, JSON))
+        assert_stopped(run("dump", server.url, tmp_path / "x.gla", impatient=True), "listing images")
+
+
+@pytest.mark.parametrize("command", ["dump", "size", "compare"])
+def test_a_listing_that_leads_back_is_not_taken_for_all(command: str, archive: Path, tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [server.bad, server.good], "next": "/v2/images?marker=x"}))
+        more = {"dump": [tmp_path / "x.gla"], "size": [], "compare": [archive]}[command]
+        done = run(command, server.url, *more, "--json", impatient=True)
+    assert done.code == 1
+    said = f"after image {server.good['id']} the same ones come again; whether these are all is not known"
+    assert done.stderr.count(said) == 1
+    assert said in done.text
+    if command == "dump":
+        assert [image["action"] for image in done.json["images"]] == ["copied", "copied"]
+
+
+def test_an_id_that_no_entry_can_have_is_told_and_left_out(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        ids = ["../../../tmp/evil", "a/b", "x" * 129]
+        server.on("GET", "/v2/images", Reply.json({"images": [{**server.bad, "id": name} for name in ids]}))
+        done = run("dump", server.url, tmp_path / "x.gla", "--json")
+    assert {name: one["action"] for name, one in done.images.items()} == dict.fromkeys(ids, "failed")
+    assert all("cannot be recorded" in one["reason"] for one in done.images.values())
+    assert done.code == 1
+    assert run("list", tmp_path / "x.gla", "--json").json["images"] == []
 
 
 REFUSALS: dict[str, tuple[str, Reply, str, str]] = {
