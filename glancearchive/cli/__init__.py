@@ -6,7 +6,6 @@ Exit codes: 0 all done and well; 1 done, but with findings; 2 wrong usage; 3 cou
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -31,6 +30,7 @@ from glancearchive.cli.recovery import protect, repair
 from glancearchive.cli.reslice import reslice
 from glancearchive.cli.salvage import salvage
 from glancearchive.cli.size import size
+from glancearchive.cli.stdout import whole_stdout
 from glancearchive.cli.verify import verify
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
@@ -59,14 +59,11 @@ for command in (completion, manual):
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
     # A stream is None when the shell closed it; what was put in its place is not for writing.
-    sys.stdout = sys.stdout or open(1, "w", encoding="ascii", closefd=False)  # noqa: SIM115
+    sys.stdout = whole_stdout(sys.stdout)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     start_logging()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names may have characters that the terminal's encoding lacks.
-        sys.stdout.reconfigure(errors="backslashreplace")
     code: object
     try:
         code = cli.main(standalone_mode=False)

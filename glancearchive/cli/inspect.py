@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 import glancearchive
+from glancearchive.cli.damage import unknown_images
 from glancearchive.cli.output import emit_json, note, printable, size_text, table
 from glancearchive.cli.select import not_found, select_options, tell_choice
-from glancearchive.errors import MissingError, UsageError
+from glancearchive.errors import FormatError, MissingError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.imageparts import NO_DATA
 from glancearchive.format.reader import Archive
@@ -36,10 +37,15 @@ def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
     """The images that `names` (ids or names) stand for, all when there are none. Raises UsageError.
 
     Of several of one name the one is meant that has data, if the others never had any: they were queued, or superseded.
+    Raises FormatError for one that is not found where not all images are known.
     """
     chosen: list[ArchivedImage] = []
     for name in names:
         found = archive.find(name)
+        if not found and (unknown := unknown_images(archive)):
+            raise FormatError(
+                f"no image {name!r} in what is left of the archive; what is not known: {'; '.join(unknown)}"
+            )
         if not found:
             raise UsageError(f"no image {name!r} in the archive (see: glancearchive list)")
         if len(found) > 1:

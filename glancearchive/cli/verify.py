@@ -10,7 +10,7 @@ import click
 
 import glancearchive
 from glancearchive.cli.assessment import assessing, assessment_document, hint_at_repair, tell_assessment
-from glancearchive.cli.damage import cache_word, damage_documents, tell_cache, tell_damage
+from glancearchive.cli.damage import cache_word, damage_documents, tell_cache, tell_damage, unknown_images
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.output import emit_json, note, tell
@@ -56,6 +56,7 @@ def verify(
         raise UsageError("--quick and --glance-hash exclude one another")
     depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
     root_digest, finished = None, False
+    unknown = ["which images there were: too little is left of the archive"]
     if need:
         check_need_file(need)
     cache = drop(find_volumes(archive, *others)) if uncached else None
@@ -74,6 +75,7 @@ def verify(
             needed = tell_need(need, need_after_verify(opened, report)) if need else None
             finished = opened.finished
             root_digest = opened.root_digest.hex() if opened.root_digest else None
+            unknown = unknown_images(opened)
     except (ArchiveError, LocalError):
         hint_at_repair(archive)
         raise
@@ -84,10 +86,10 @@ def verify(
     recovery = assessing(archive, *others, damaged=bool(report.damage), quiet=quiet or as_json)
     if as_json:
         document = _report_document(archive, depth, report, finished, root_digest) | {"cache": cache_word(cache)}
-        document |= {"need": needed}
+        document |= {"need": needed, "unknown": unknown}
         emit_json(document | {"recovery": assessment_document(recovery) if recovery else None})
     else:
-        _print_report(depth, report, root_digest, lambda: tell_assessment(recovery, archive))
+        _print_report(depth, report, root_digest, unknown, lambda: tell_assessment(recovery, archive))
     return 0 if report.ok else 1
 
 
@@ -110,7 +112,7 @@ def _report_document(
 
 
 def _print_report(
-    depth: Depth, report: Report, root_digest: str | None, tell_more: Callable[[], None] = lambda: None
+    depth: Depth, report: Report, root_digest: str | None, unknown: list[str], tell_more: Callable[[], None]
 ) -> None:
     tell_damage(report)
     for state in report.images:
@@ -120,6 +122,8 @@ def _print_report(
     valid = sum(state.status == "valid" for state in report.images)
     verb = "is" if len(report.images) == 1 else "are"
     click.echo(f"{valid} of {counted(len(report.images), 'image')} {verb} whole and can be loaded or extracted")
+    for line in unknown:
+        tell(f"not known: {line}", "yellow")
     tell_more()
     checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
     if report.ok:

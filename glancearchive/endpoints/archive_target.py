@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from glancearchive.endpoints import policy
 from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, NoDataError, ServerError
 from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.content import Segment
@@ -40,6 +41,13 @@ class ArchiveTarget:
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         """Take `image` in. An image that cannot be read is recorded as such; LocalError and ConnectError are raised."""
+        outcome = self._receive(image, source, progress)
+        if doubt := policy.unfinished(image):
+            outcome.reason = "; ".join(filter(None, (outcome.reason, doubt)))
+            outcome.doubtful = True
+        return outcome
+
+    def _receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         entry = self._writer.recorded(image.id)
         if entry is not None:
             known = self._receive_known(image, entry)

@@ -174,10 +174,12 @@ class _Looking:
             outcome.reason = ""
             self._outlook.expect_reading()
         if outcome.action is Action.PRESENT and outcome.differences and self._update_metadata:
-            changing = tuple(line.partition(":")[0] for line in outcome.differences)
+            lasting = [line for line in outcome.differences if policy.is_lasting(line)]
+            changing = tuple(line.partition(":")[0] for line in outcome.differences if line not in lasting)
             refused = self._outlook.prospects.dropped(image)
             outcome.dropped += [line for line in refused if line.startswith(changing)]
-            outcome.action, outcome.differences = Action.UPDATED, []
+            outcome.action = Action.UPDATED if changing else Action.PRESENT
+            outcome.differences = lasting
         return outcome
 
     def _created(self, arrival: _Glimpse) -> Outcome:
