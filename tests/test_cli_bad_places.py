@@ -325,6 +325,12 @@ def test_wrong_usage(arguments: list[str], sample: Sample, out: Path) -> None:
     assert contents(out) == {}
 
 
+def test_wrong_usage_says_where_there_is_help() -> None:
+    for arguments in (["load", "x", "y", "--map", "owner=new"], ["load", "x", "y", "--nonsense"], ["load"]):
+        assert "Try 'glancearchive load" in run(*arguments).stderr
+    assert "Try 'glancearchive -" in run("--nonsense").stderr
+
+
 def test_dump_onto_an_archive_whose_end_is_missing_says_what_to_do(out: Path) -> None:
     path = out / "x.gla"
     with FakeGlance() as server:

@@ -159,6 +159,8 @@ def test_a_wrong_password(clouds: Cloud, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(AccessError, match="asking Keystone for a token: 401") as caught:
         connect("admin-a")
     assert caught.value.status == 401
+    assert f"asking {clouds.keystone.auth_url} for the image service of 'admin-a': " in str(caught.value)
+    assert "look at the user, the password, the project" in str(caught.value)
     assert_one_line(caught.value)
 
 
@@ -184,7 +186,7 @@ def test_a_keystone_that_is_not_there(no_clouds: None, tmp_path: Path, monkeypat
     auth = {"auth_url": "http://127.0.0.1:1/v3", "username": "u", "password": "p", "project_name": "p"}
     (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"x": {"auth": auth}}}))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
-    with pytest.raises(ConnectError) as caught:
+    with pytest.raises(ConnectError, match=r"asking http://127\.0\.0\.1:1/v3 for the image service of 'x': ") as caught:
         connect("x")
     assert_one_line(caught.value)
 
@@ -261,9 +263,11 @@ def test_tls(make_glance: Callable[..., Any], certificates: Certificates, monkey
     glance = make_glance(certificate=certificates.certificate, key=certificates.key)
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    with pytest.raises(ConnectError, match="certificate verify failed") as caught:
+    with pytest.raises(ConnectError, match=r"certificate verify failed.*; --cacert names a file") as caught:
         connect(glance.url)
     assert_one_line(caught.value)
+    with ScriptedHttp() as plain, pytest.raises(ConnectError, match="; no TLS is spoken there"):
+        connect(plain.url.replace("http:", "https:"))
     with pytest.raises(GlanceArchiveError):
         connect(glance.address)  # plain HTTP to a TLS port
     for options in ({"cacert": str(certificates.ca)}, {"insecure": True}):

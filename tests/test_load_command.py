@@ -115,6 +115,12 @@ def test_the_two_places_the_wrong_way_round(archive: Path) -> None:
         assert (done.code, done.stdout) == (2, b"")
     loaded, planned = run("load", archive, "othercloud"), run("plan", "othercloud.gla", archive)
     assert "are they the wrong way round? The order is SERVER ARCHIVE" in loaded.error
+    for command, order in (("load", "SERVER ARCHIVE"), ("plan", "ARCHIVE SERVER")):
+        done = run(command, archive, archive)
+        assert (done.code, done.error) == (
+            2,
+            f"{archive}: is an archive, and a server is needed here; the order is {order}",
+        )
     assert planned.code != 0
 
 

@@ -192,11 +192,14 @@ def test_owners_by_id_and_by_name(
     assert [member["member_id"] for member in there.members(images[0]["id"])] == [beta]
     compared = user("load", "admin-b", archive, "--json")
     assert compared.code == 1  # without the map it is another owner
+    hint = "--update-metadata brings metadata that differ into line"
+    assert (hint in compared.stderr, hint in done.stderr) == (True, False)
 
 
 @pytest.mark.parametrize(
     ("maps", "words"),
     [
+        (["gone=alpha", "typo=beta"], "; the projects of these images are gone, "),
         (["gone=nobody", "partner=neither"], "no such project at the target: neither, nobody"),
         (["gone=alpha", "typo=beta"], "no image to be copied belongs to project typo"),
         (["gone"], "expected OLD=NEW"),

@@ -75,6 +75,8 @@ def main() -> None:
         code = _fail("interrupted", 130)
     except click.UsageError as error:
         error.show()
+        if error.ctx is None:  # then click says nothing of help
+            click.echo(f"Try '{_command()} --help' for help.", err=True)
         code = 2
     except click.ClickException as error:
         code = _fail(error.format_message(), 2)
@@ -99,6 +101,12 @@ def main() -> None:
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _command() -> str:
+    """The command that was given, as far as it is one."""
+    given = next(iter(sys.argv[1:]), "")
+    return f"glancearchive {given}" if given in cli.commands else "glancearchive"
 
 
 def _fail(message: str, code: int) -> int:

@@ -232,6 +232,8 @@ def bring(
         if not (dry_run or isinstance(error, UsageError)):
             note("glancearchive: the same command goes on; what is there already is not sent again")
         raise
+    if any(outcome.differences for outcome in outcomes) and not wishes.update_metadata:
+        note("glancearchive: --update-metadata brings metadata that differ into line")
     return Brought(outcomes, outlook, definitions)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 
 import requests
@@ -25,4 +26,13 @@ def one_line(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, OSError) and error.strerror and not isinstance(error, requests.RequestException):
         text = error.strerror
-    return " ".join(text.split()) or type(error).__name__
+    return (" ".join(text.split()) or type(error).__name__) + _advice(error)
+
+
+def _advice(error: BaseException) -> str:
+    """What to do about it, where TLS could not be agreed on."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "; --cacert names a file with the CA that signed it, --insecure does without"
+    if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
+        return "; no TLS is spoken there: http:// is meant, perhaps"
+    return ""

@@ -8,12 +8,15 @@ from typing import Any
 
 from openstack import exceptions as sdk_errors
 from openstack.config import OpenStackConfig
+from openstack.config.cloud_region import CloudRegion
 
 from glancearchive.endpoints.causes import one_line
-from glancearchive.endpoints.cloud import CONFIGURATION_ERRORS, NO_ENDPOINT, Cloud, new_session
+from glancearchive.endpoints.cloud import CONFIGURATION_ERRORS, NO_ENDPOINT, Cloud, new_session, transport
 from glancearchive.endpoints.server_url import normalised
-from glancearchive.errors import NotGlanceError, UsageError
+from glancearchive.errors import AccessError, NotGlanceError, UsageError
 from glancearchive.version import __version__
+
+_LOGIN = "look at the user, the password, the project and their domains"
 
 
 def known_clouds() -> list[str]:
@@ -42,21 +45,14 @@ def configured(name: str, options: Mapping[str, Any]) -> Cloud:
         region = config.get_one(cloud=name, **{key: value for key, value in options.items() if value is not None})
         verify, cert = region.get_requests_verify_args()
         session = new_session(name, region.get_session().auth, verify, cert)
-        endpoint = region.get_endpoint("image") or session.get_endpoint(
-            service_type=region.get_service_type("image"),
-            service_name=region.get_service_name("image"),
-            interface=region.get_interface("image"),
-            region_name=region.get_region_name("image"),
-        )
+        endpoint = _endpoint(name, region, session)
     except (sdk_errors.ConfigException, *CONFIGURATION_ERRORS) as error:
         raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
-    except NO_ENDPOINT:
-        endpoint = None
     except Exception as error:
         if type(error) not in (TypeError, AttributeError, ValueError, KeyError, Exception):
             raise
         # What openstacksdk and keystoneauth make of a configuration of another shape, or of a missing password.
-        raise UsageError(f"the configuration of cloud {name!r}: {one_line(error)}") from error
+        raise UsageError(f"the configuration of cloud {name!r} is not what it should be: {one_line(error)}") from error
     if not endpoint:
         where = region.get_region_name("image") or "any region"
         raise NotGlanceError(
@@ -70,3 +66,24 @@ def _configuration() -> tuple[OpenStackConfig, list[str]]:
     config = OpenStackConfig(app_name="glancearchive", app_version=__version__)
     # "defaults" is what openstacksdk makes up when there is nothing else.
     return config, sorted(set(config.get_cloud_names()) - (set() if config.config_filename else {"defaults"}))
+
+
+def _endpoint(name: str, region: CloudRegion, session: Any) -> str | None:
+    """Where the image service of the cloud is, by the configuration or by its Keystone; None where it has none."""
+    keystone = region.get_auth_args().get("auth_url") or name
+    try:
+        with transport(f"asking {keystone} for the image service of {name!r}"):
+            try:
+                endpoint: str | None = region.get_endpoint("image") or session.get_endpoint(
+                    service_type=region.get_service_type("image"),
+                    service_name=region.get_service_name("image"),
+                    interface=region.get_interface("image"),
+                    region_name=region.get_region_name("image"),
+                )
+            except NO_ENDPOINT:
+                return None
+    except AccessError as error:
+        if error.status == 401:
+            error.message = f"{error.message.rstrip('.')}; {_LOGIN} in the configuration of {name}"
+        raise
+    return endpoint

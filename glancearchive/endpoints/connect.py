@@ -53,7 +53,17 @@ def connect(
 
 
 def _probe(cloud: Cloud) -> None:
-    """Make sure that a Glance v2 answers and lets us in."""
+    """Make sure that a Glance v2 answers and lets us in. Errors name it: a command may have to do with two."""
+    try:
+        _ask(cloud)
+    except ServerError as error:
+        if not error.message.startswith(cloud.label):  # as those do that got no answer
+            error.message = f"{cloud.label}: {error.message}"
+        raise
+
+
+def _ask(cloud: Cloud) -> None:
+    """Raises what is wrong with the answer to a first, plain question."""
     doing = "asking for the list of images"
     try:
         response = cloud.request(doing, "GET", "/v2/images", params={"limit": "1"})

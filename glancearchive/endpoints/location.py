@@ -113,11 +113,18 @@ def require_server(name: str) -> None:
 
 
 def require_order(server: str, archive: Path, order: str) -> None:
-    """Raises UsageError when `server` is a path and `archive` is none: `order` says how the command takes the two."""
-    if _path(server) is not None and not os.path.lexists(archive):
+    """Raises UsageError when `server` is a path: `order` says how the command takes the two."""
+    if _path(server) is None:
+        return
+    if not os.path.lexists(archive):
         raise UsageError(
             f"{server} is no server, and there is no file {archive}: are they the wrong way round? The order is {order}"
         )
+    try:
+        what = _kind(server).value
+    except (LocalError, UsageError):
+        what = "a path"
+    raise UsageError(f"{server}: is {what}, and a server is needed here; the order is {order}")
 
 
 def _kind(name: str) -> Kind:

@@ -13,6 +13,8 @@ from glancearchive.endpoints.policy import FORMATS, MARK, SOURCE_ID, VISIBILITIE
 from glancearchive.errors import UsageError
 from glancearchive.image import Buffer, Image, Source
 
+_NAMED = 10  # projects in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -58,13 +60,19 @@ class Mapped:
     def images(self) -> Iterator[Image]:
         """As `Source.images`. Raises UsageError after the last, when an owner is mapped that nothing belongs to."""
         idle = set(self._changes.owners)
+        seen: set[str] = set()
         for image in self._source.images():
             if idle:
-                idle -= {str(image.metadata.get("owner")), *(str(member.get("member_id")) for member in image.members)}
+                named = image.metadata.get("owner"), *(member.get("member_id") for member in image.members)
+                seen |= {str(project) for project in named if project}
+                idle -= seen
             yield self._changes.applied(image)
         if idle:
+            strange = ", ".join(sorted(idle))
+            projects = ", ".join(sorted(seen)[:_NAMED]) + (", …" if len(seen) > _NAMED else "")
             raise UsageError(
-                f"--map owner: no image to be copied belongs to project {', '.join(sorted(idle))} or is shared with it"
+                f"--map owner: no image to be copied belongs to project {strange} or is shared with it; "
+                + (f"the projects of these images are {projects}" if projects else "these images name no project")
             )
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
