@@ -61,12 +61,11 @@ def livecopy(
     """  # noqa: D301  # click wants the backspace itself
     require_server(to)
     place = locate(origin)
-    from glancearchive.operations.id_map import write_id_map
+    from glancearchive.operations.id_map import check_id_map_file, write_id_map
     from glancearchive.operations.livecopy import require_another
-    from glancearchive.operations.outputs import check_output
 
     if id_map_out:
-        check_output(id_map_out)
+        check_id_map_file(id_map_out)
     with (
         place.open(wanted=selection.filters, region=from_region or region, interface=interface, **access) as source,
         showing_progress("copied", quiet=quiet or as_json) as progress,
