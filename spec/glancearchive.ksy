@@ -33,6 +33,7 @@ enums:
     3: checkpoint
     4: catalog
     5: end
+    129: padding
 types:
   record:
     seq:
@@ -108,7 +109,7 @@ types:
       kind:
         value: type
         enum: record_type
-        if: type <= 5
+        if: type <= 5 or type == 129
   structured:
     seq:
       - id: document

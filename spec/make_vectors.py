@@ -23,7 +23,7 @@ import zstandard
 from blake3 import blake3
 
 HERE = Path(__file__).parent
-TYPES = {"header": 1, "frame": 2, "checkpoint": 3, "catalog": 4, "end": 5}
+TYPES = {"header": 1, "frame": 2, "checkpoint": 3, "catalog": 4, "end": 5, "padding": 129}
 NAMES = {number: name for name, number in TYPES.items()}
 ARCHIVE_ID = bytes(range(0xA0, 0xB0))
 HASH_KEY = bytes(range(32))
@@ -198,6 +198,8 @@ class Writer:
         self.split: int = options.get("split", 0)  # catalogs in records of so many rows or parts
         self.dedup: bool = options.get("dedup", True)
         self.store_zeros: bool = options.get("store_zeros", False)
+        self.padding: int = options.get("padding", 0)  # bytes before the catalogs
+        self.repeat: bool = options.get("repeat", False)  # whether checkpoints say the header again
         self.tweaks = tweaks or {}
         self.used: set[tuple[str, int, str]] = set()
         self.numbers: dict[int, int] = {}
@@ -409,6 +411,7 @@ class Writer:
             "index": self.rows,
         }
         content = {"frames": frames, "images": parts, "previous": self.commit}
+        content |= {"header": self.header} if self.repeat else {}
         # "said": a change that the catalogs repeat; "map": one that they do not.
         content = self.tweak("said", self.numbers.get(3, 0), "map", content)
         self.commit = self.record(3, content)["digest"]
@@ -455,6 +458,8 @@ class Writer:
             or any(image["new"] or image["fresh"] or "end" in image for image in self.state.values())
         ):
             self.checkpoint()
+        if self.padding:
+            self.record(129, {"fill": blake3(b"padding").digest(self.padding)})
         for kind, content in self.catalogs() if catalogs else ():
             fields = self.record(4, content)
             row = {key: fields[key] for key in ("number", "offset", "payload_digest", "raw_size", "stored_size")}
@@ -518,6 +523,7 @@ class Vectors:
     def reject(
         self, name: str, comment: str, writer: Writer | None, *, lost: str = "", either: str = "", also: str = "",
         volumes: dict[str, bytes] | None = None, cut: int | None = None, xor: tuple[int, int] | None = None, append: bytes = b"",
+        zero: tuple[int, int] = (0, 0),
     ) -> None:  # fmt: skip
         """The layer is the first word of the name. `lost`: images not to be released, `either`: left open.
 
@@ -530,6 +536,7 @@ class Vectors:
         data = bytearray(volumes[last][:cut] + append)
         if xor is not None:
             data[xor[0]] ^= xor[1]
+        data[zero[0] : zero[1]] = bytes(zero[1] - zero[0])
         volumes[last] = bytes(data)
         truth = writer.truth if writer is not None else {}
         images = {i: None if i in lost.split() else entry for i, entry in truth.items() if i not in either.split()}
@@ -1468,6 +1475,21 @@ def repair(v: Vectors) -> None:
     writer.end()
     files = together("image-repaired-wrongly", writer, first)
     v.reject("image-repaired-wrongly", "A part of an image that is not its own", first, lost="alpha", volumes=files)
+    writer = Writer(repairs=first)
+    writer.patch("alpha", alpha, (0, 1))
+    writer.image("beta", beta)
+    writer.frame()
+    writer.image("gamma", blocks(20, 0, 21))
+    writer.end()
+    truth = first.truth | {"gamma": writer.truth["gamma"]}
+    files = together("frame-of-repair", first, writer)
+    v.reject("frame-of-repair", "A damaged frame of a repair archive, of parts that are whole in the archive", None, volumes=files,
+             xor=(writer.place("frame", 2**61 + 2**40)[0] + 120, 4))  # fmt: skip
+    v.table["frame-of-repair"]["images"] = truth
+    files = together("record-of-repair", first, writer)
+    v.reject("record-of-repair", "The checkpoint and the catalogs of a repair archive are damaged: it says nothing", None, volumes=files,
+             zero=(writer.place("checkpoint")[0] + 112, writer.place("end")[0]), also="header")  # fmt: skip
+    v.table["record-of-repair"]["images"] = first.truth
     for name, comment, tweak in (
         ("record-repairs-without-feature", "repairs, but no feature that says so", put(incompatible=[])),
         ("record-repair-without-repairs", "The feature repair, but no repairs", without("repairs")),
@@ -1583,6 +1605,61 @@ def incremental(v: Vectors) -> None:
     v.reject(
         "chain-base-first-block", "first_block is not where the base ended", increment(first, tweaks), volumes=files
     )
+
+
+def said_again(v: Vectors) -> None:
+    """Padding (section 6.10), and headers in checkpoints (section 6.2)."""
+    v.accept("padding", "Padding between the last checkpoint and the catalogs", base(padding=BLOCK))
+    w = Writer(padding=BLOCK)
+    w.image("alpha", blocks(1, 2))
+    w.end()
+    w.image("beta", blocks(3))
+    w.end()
+    v.accept("padding-sessions", "Padding in each of two sessions", w)
+    w = base(padding=BLOCK)
+    begin, end = w.place("padding")
+    v.reject(
+        "record-bit-padding", "One bit of the padding's payload is flipped", base(padding=BLOCK), xor=(end - 100, 1)
+    )
+    v.reject(
+        "header-bit-padding",
+        "One bit of the padding's record header is flipped",
+        base(padding=BLOCK),
+        xor=(begin + 60, 1),
+    )
+    v.reject(
+        "header-padding-number",
+        "The padding has another number",
+        base({("padding", 0, "fields"): put(number=3)}, padding=BLOCK),
+    )
+    v.reject("record-bit-sector", "A sector of zeros from the last checkpoint on: padding keeps it from the catalogs", base(padding=BLOCK),
+             zero=(begin - 40, begin - 40 + BLOCK), also="header")  # fmt: skip
+
+    again = base(repeat=True)
+    v.accept("header-again", "Each checkpoint repeats the header", again)
+    v.accept(
+        "header-again-volumes", "The same in two volumes, and with padding", two_volumes(repeat=True, padding=BLOCK)
+    )
+    v.reject("chain-checkpoint-header", "The second checkpoint repeats another header", base({("checkpoint", 1, "map"): inside("header", by=put(source="elsewhere"))}, repeat=True))  # fmt: skip
+    v.reject("record-checkpoint-header", "The header that the second checkpoint repeats has no hash_key",
+             base({("checkpoint", 1, "map"): inside("header", by=without("hash_key"))}, repeat=True))  # fmt: skip
+    first, last = again.place("header"), again.place("checkpoint", 1)[1]
+    v.reject(
+        "header-first",
+        "Unfinished, and the header record is damaged",
+        base(repeat=True),
+        cut=last,
+        zero=first,
+        also="volume",
+    )
+    v.reject("header-first-sector", "The same, and the record header of the first frame is damaged too", base(repeat=True), cut=last,
+             zero=(0, again.place("frame")[0] + 112), also="volume")  # fmt: skip
+    v.reject("record-first-payload", "Unfinished, and the payload of the header record is damaged", base(repeat=True),
+             cut=last, zero=(first[0] + 120, first[1]), also="volume")  # fmt: skip
+    v.reject("header-both-ends", "Finished, and both the header record and the end are damaged", base(repeat=True),
+             xor=(20, 1), zero=(again.place("end")[0], len(again.volumes[0])), also="volume")  # fmt: skip
+    v.reject("header-first-alone", "Unfinished, the header record is damaged and nothing repeats it", base(), cut=base().place("checkpoint", 1)[1],
+             zero=base().place("header"), lost="alpha beta", also="volume")  # fmt: skip
 
 
 def isolated(writer: Writer, *bases: Writer, root: bytes | None = None, without: int = -1) -> bytes:
@@ -1725,6 +1802,7 @@ def make() -> Vectors:
     contradictory(vectors)
     incremental(vectors)
     repair(vectors)
+    said_again(vectors)
     return vectors
 
 

@@ -33,6 +33,7 @@ HEADER, FRAME, CHECKPOINT, CATALOG, END, ANCILLARY = 1, 2, 3, 4, 5, 128
 MAX_FRAME, MAX_STRUCTURED, MAX_WINDOW, MAX_VOLUMES, MAX_NESTING = 64 << 20, 16 << 20, 1 << 27, 65535, 16  # section 8
 MAX_VALUES = 1 << 20  # section 8
 ZEROS = 2**64 - 1
+SEARCHED = MAX_FRAME + MAX_STRUCTURED  # section 9
 
 
 class Problem(Exception):  # noqa: N818
@@ -390,7 +391,9 @@ def check_patch(end: dict[str, Any]) -> None:
 
 def check_checkpoint(value: dict[str, Any]) -> None:
     """Section 6.2."""
-    check_keys(value, {"frames": mapping, "images": array(mapping), "previous": binary(32)})
+    check_keys(value, {"frames": mapping, "images": array(mapping), "previous": binary(32)}, {"header": mapping})
+    if "header" in value:
+        check_header(value["header"])
     check_frames(value["frames"])
     check_keys(value["frames"], {"block_digests": binary(row=16)})
     check_parts(value["images"])
@@ -462,11 +465,12 @@ class Volume:
         return any(fault.layer == "archive" for fault in self.faults)
 
     def said(self) -> dict[str, Any]:
-        """The header of the archive, as the header record or an end record says it; empty where none is readable."""
+        """The header of the archive, as the first record that has it says it; empty where none is readable."""
         for record in self.records:
-            if record.map and record.header.type in (HEADER, END):
-                found: dict[str, Any] = record.map if record.header.type == HEADER else record.map["header"]
-                return found
+            if record.map and record.header.type in (HEADER, CHECKPOINT, END):
+                found: dict[str, Any] = record.map if record.header.type == HEADER else record.map.get("header", {})
+                if found:
+                    return found
         return {}
 
     def at(self, offset: int, archive_id: bytes | None = None) -> RecordHeader:
@@ -482,14 +486,29 @@ class Volume:
             return None
         return copy if copy.type == END and copy.end + 112 == self.size else None
 
+    def second(self) -> RecordHeader | None:
+        """Reading, step 4: the first record header behind a damaged one, of whichever archive."""
+        begin = 1
+        while 0 <= (found := self.data.find(SIGNATURE, begin + 8)) < SEARCHED + 8:
+            begin = found - 8
+            try:
+                return self.at(begin)
+            except Problem:
+                begin += 1
+        return None
+
     def scan(self) -> None:
         """Reading, steps 2 and 3: from the front, following stored_size; over damaged headers by searching."""
         copy = self.end_copy()
         try:
             known = copy or self.at(0)
         except Problem as problem:
-            self.foreign = problem.layer == "header"
-            raise Problem("archive", "no valid record header at either end" if self.foreign else str(problem)) from None
+            second = self.second() if problem.layer == "header" else None
+            if second is None:
+                self.foreign = problem.layer == "header"
+                what = "no valid record header at either end" if self.foreign else str(problem)
+                raise Problem("archive", what) from None
+            known = second
         self.number, self.archive_id = known.volume, known.archive_id
         at, gap, committed, ended = 0, False, 0, False
         while at < self.size:
@@ -725,9 +744,21 @@ class Archive:
             elif old.status == "complete" and old.end is not None and old.end["digest"] == patch.end["digest"]:
                 extents, at = list[Extent](), 0
                 for first, last in ranges_of(patch.end) if patch.status == "patch" else [(0, 2**63)]:
-                    extents += old.within(at, first) + patch.within(first, last)
-                    at = last
+                    for position, start, count in repair.usable(patch.within(first, last)):
+                        extents += [*old.within(at, position), (position, start, count)]
+                        at = position + count
                 old.extents, old.spare = extents + old.within(at, 2**63), []
+
+    def usable(self, extents: list[Extent]) -> Iterator[Extent]:
+        """Those, or those parts of them, whose frames are whole."""
+        for position, start, count in extents:
+            at = position
+            for frame, index, blocks in [(None, 0, count)] if start == ZEROS else self.pieces(start, count):
+                if start == ZEROS:
+                    yield position, ZEROS, count
+                elif frame is not None and frame.digests is not None:
+                    yield at, frame.first_block + index, blocks
+                at += blocks
 
     def fault(self, layer: str, volume: Volume, record: RecordHeader | None, message: str) -> None:
         begin, end = (0, 0) if record is None else (record.offset, record.end)
@@ -868,6 +899,8 @@ class Archive:
         if value is None or self.header is None:
             self.next = [None, None, None]
             return
+        if value.get("header", volume.said()) != volume.said():
+            self.fault("chain", volume, header, "does not repeat the header")
         index, size = value["frames"], self.header["block_size"]
         rows = self.rows(index)
         place = [index["first_frame"], index["first_block"]]
@@ -935,8 +968,7 @@ class Archive:
                 "chain", volume, header, f"frames, blocks, images are {self.next}, but the end record says {totals}"
             )
         self.next = [*totals]
-        own = [r.map for r in volume.records if r.header.type == HEADER and r.map is not None]
-        if own and own[0] != value["header"]:
+        if volume.said() not in ({}, value["header"]):
             self.fault("chain", volume, header, "does not repeat the header")
         listed = [
             (r["number"], r["offset"], r["stored_size"], r["raw_size"], r["payload_digest"]) for r in value["catalog"]

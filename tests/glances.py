@@ -51,11 +51,14 @@ class Shelf:
         self._images = images
         self._data = {image.id: data for image, data in images}
         self.reads: dict[str, int] = {}
+        self.broken: Exception | None = None  # what reading any of them raises
 
     def images(self) -> Iterator[Image]:
         return (image for image, _ in self._images)
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
+        if self.broken is not None:
+            raise self.broken
         self.reads[image.id] = self.reads.get(image.id, 0) + 1
         if data := self._data[image.id][offset:]:
             yield data

@@ -13,6 +13,7 @@ import glancearchive
 from tests.archives import write_archive
 from tests.cloud.glance import MIB, Glance
 from tests.command import contents, run
+from tests.faults.wire import Wire
 from tests.glances import metadata
 
 
@@ -107,3 +108,33 @@ def frames_of_whole(whole: bytes, image_id: str, directory: Path) -> list[tuple[
     path = directory / "whole.gla"
     path.write_bytes(whole)
     return frames_of(path, image_id)
+
+
+def test_a_held_image_is_uploaded_up_to_the_damage_once(glance_b: Glance, medium: Medium, tmp_path: Path) -> None:
+    """What is known to be damaged is looked at before anything is sent; where it is whole again, all is sent."""
+    whole = medium.path.read_bytes()
+    _, second, _, fourth = medium.ids
+    flip(medium.path, frames_of(medium.path, second)[2][1] - 1000)  # the fourth needs it too
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with Wire(glance_b.port) as wire:
+
+        def load(code: int) -> tuple[dict[str, str], int]:
+            before = wire.sent
+            done = run("load", wire.url, medium.path, "--json", "--jobs", "1", env=state)
+            assert done.code == code, done.stderr
+            return {image_id: image["action"] for image_id, image in done.images.items()}, wire.sent - before
+
+        actions, sent = load(1)
+        assert (actions[second], actions[fourth]) == ("held", "held")
+        assert sorted(actions.values()) == ["copied", "copied", "held", "held"]
+        copied = sum(len(medium.data[image_id]) for image_id, action in actions.items() if action == "copied")
+        assert copied + 4 * MIB < sent < copied + len(medium.data[second])  # and nothing of the fourth
+        assert glance_b.client().images().get(fourth) is None
+        for _ in range(2):
+            again, sent = load(1)
+            assert (again[second], again[fourth]) == ("held", "held")
+            assert sent < 64 << 10
+        medium.path.write_bytes(whole)
+        actions, sent = load(0)
+        assert (actions[second], actions[fourth]) == ("copied", "copied")
+        assert sent > len(medium.data[second]) + len(medium.data[fourth])

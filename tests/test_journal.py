@@ -56,6 +56,26 @@ def test_it_is_recalled_for_these_data_and_this_digest_only(tmp_path: Path) -> N
     assert not (tmp_path / "none").exists()
 
 
+def test_damage_is_remembered(tmp_path: Path) -> None:
+    first, frame = journal(tmp_path), (bytes(range(16)), 2**61 + 3)
+    assert first.suspects == set()
+    first.record_damage(frame)
+    first.record_damage(frame)
+    assert json.loads(first.path.read_text())["frame"] == [frame[0].hex(), frame[1]]  # once
+    assert journal(tmp_path).suspects == {frame}
+    assert journal(tmp_path, "glance http://elsewhere").suspects == set()
+
+
+@pytest.mark.parametrize("value", [None, 7, [], ["zz", 1], ["aa"], [1, "aa"], ["aa", "1"], {"aa": 1}])
+def test_damage_that_makes_no_sense_is_passed_over(tmp_path: Path, value: object) -> None:
+    one = journal(tmp_path)
+    one.record_damage((b"\xaa", 1))
+    head = json.loads(one.path.read_text())
+    with one.path.open("a") as file:
+        file.write(json.dumps({**head, "frame": value}) + "\n")
+    assert journal(tmp_path).suspects == {(b"\xaa", 1)}
+
+
 @pytest.mark.parametrize(
     "other", [("glance http://elsewhere", ARCHIVE), (TARGET, bytes(16))], ids=["target", "archive"]
 )

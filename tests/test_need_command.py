@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,40 @@ def test_another_copy_of_the_archive_answers(archives: tuple[Path, Path, Path], 
     joined = run("reslice", damaged, tmp_path / "joined.gla", "--with", tmp_path / "r.gla")
     assert joined.code == 0, joined.stderr
     assert run("verify", tmp_path / "joined.gla").code == 0
+
+
+def test_a_repair_archive_in_volumes(tmp_path: Path) -> None:
+    """On two disks with files of a limited size; what the second one lacks after a kill is added."""
+    data = {"one": random.Random(1).randbytes(9 << 20), "two": random.Random(2).randbytes(4 << 20)}
+    whole, damaged, need = write(tmp_path / "whole.gla", data), tmp_path / "damaged.gla", tmp_path / "need"
+    damaged.write_bytes(whole.read_bytes())
+    spoil(damaged, *(begin + 100 for begin, _ in places(whole, RecordType.FRAME)))
+    assert run("verify", damaged, "--need", need).code == 1
+    disks = [tmp_path / "blue", tmp_path / "red"]
+    for disk in disks:
+        disk.mkdir()
+    spread = ("--spread", f"{disks[0]},{disks[1]}", "--volume-size", "6M")
+    done = run("dump", whole, "r.gla", "--for", need, *spread, "--read-back", "--json")
+    assert done.code == 0, done.stderr
+    assert done.json["read_back"]["ok"]
+    volumes = [Path(volume) for volume in done.json["volumes"]]
+    assert [volume.name for volume in volumes] == ["r.001.gla", "r.002.gla", "r.003.gla"]
+    assert all(volume.stat().st_size <= 6 * 1000**2 for volume in volumes)
+    volumes[2].rename(disks[1] / volumes[2].name)
+    assert run("extract", damaged, "--with", disks[0], "-o", tmp_path / "some").code == 1
+    done = run("extract", damaged, "--with", disks[0], "--with", disks[1], "-o", tmp_path / "all")
+    assert done.code == 0, done.stderr
+    for image_id, content in data.items():
+        assert (tmp_path / "all" / f"{image_id}.img").read_bytes() == content
+
+    (disks[1] / volumes[2].name).unlink()
+    done = run("dump", whole, "r.gla", "--for", need, *spread, "--json")
+    assert done.code == 0, done.stderr
+    assert run("verify", damaged, "--with", disks[0], "--json").json["images"][0]["status"] == "valid"
+    done = run("dump", whole, "r.gla", "--for", need, *spread)
+    assert (done.code, "exists already" in done.stderr) == (3, True)
+    done = run("dump", whole, disks[0] / "r.gla", "--for", need)
+    assert (done.code, "is written in volumes" in done.stderr) == (2, True)
 
 
 def test_wrong_use(archives: tuple[Path, Path, Path], tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ import pytest
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.glance_import import ImportMethod
 from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
+from glancearchive.errors import ImageFileError
 from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Image
+from glancearchive.image import Holding, Image
+from glancearchive.operations.load import load
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
 from tests.cloud.images import pattern
 from tests.command import Done, run
 from tests.glances import SMALL as DATA
-from tests.glances import metadata, planned
+from tests.glances import Counter, Shelf, api, metadata, planned
 
 
 def burn(glance: Any) -> str:
@@ -255,3 +257,17 @@ def test_an_image_that_an_interrupted_load_left_with_its_data(changed: str, glan
     else:
         assert "the target stored something else: 5 bytes instead of 100001; a load deletes it" in direct.reason
     assert client.show(image.id) == before
+
+
+def test_an_image_whose_metadata_are_lost(glance_b: Glance) -> None:
+    """Its data would have to say that it is the one that is there, and they cannot be had."""
+    there = glance_b.client().add(DATA, name="there", color="red", visibility="private")
+    lost = Image({"id": there["id"]}, held=Holding(lacking="is no JSON"))
+    known = Image(metadata(DATA, id=there["id"], name="there", color="red"), held=Holding(lacking="is cut"))
+    for image, action, reason in ((lost, "failed", "is no JSON"), (known, "present", "")):
+        outcome = planned(glance_b.url, image)[image.id]
+        assert (outcome.action, outcome.reason, outcome.differences) == (action, reason, [])
+        shelf = Shelf((image, DATA))
+        shelf.broken = ImageFileError("is no JSON")
+        (done,) = load(shelf, api(glance_b.url), progress=Counter())
+        assert (done.action, done.reason) == (action, reason)

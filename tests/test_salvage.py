@@ -84,3 +84,34 @@ def test_an_archive_that_was_cut(archive: Path, tmp_path: Path) -> None:
     assert run("salvage", archive, tmp_path / "b.gla").code == 3
     assert run("salvage", tmp_path / "none.gla", tmp_path / "c.gla").code == 3
     assert sorted(contents(tmp_path)) == ["b.gla", "medium/a.gla"]
+
+
+def test_an_interrupted_dump_whose_first_record_is_damaged(tmp_path: Path) -> None:
+    """It cannot be gone on with, and is left alone; what was committed is salvaged, and the rest is added to that."""
+    data = images(70)
+    del data["empty"]  # a file without a byte is no image
+    for image_id, content in data.items():
+        (tmp_path / "images" / f"{image_id}.raw").parent.mkdir(exist_ok=True)
+        (tmp_path / "images" / f"{image_id}.raw").write_bytes(content)
+    files = sorted((tmp_path / "images").iterdir())
+    (tmp_path / "medium").mkdir()
+    archive = tmp_path / "medium" / "a.gla"
+    assert run("dump", *files[:2], archive).code == 0
+    end = places(archive, RecordType.END)[0][0]
+    part = archive.with_suffix(".gla.part")
+    part.write_bytes(bytes(300) + archive.read_bytes()[300:end])
+    archive.unlink()
+    with unchanged(part.parent):
+        for more in ([], ["--append"]):
+            done = run("dump", *files, archive, *more)
+            assert done.code == 3
+            assert "keep this file, take from it what can be read" in done.stderr
+        assert run("list", part).code == 1
+        assert run("salvage", part, tmp_path / "b.gla").code in (0, 1)
+    done = run("dump", *files, tmp_path / "b.gla", "--append", "--json")
+    assert done.code == 0, done.stderr
+    assert sorted(image["action"] for image in done.images.values()) == ["copied"] * (len(data) - 2) + ["present"] * 2
+    with glancearchive.open(tmp_path / "b.gla") as opened:
+        assert {f"{image.name}.raw": b"".join(image.content().chunks()) for image in opened} == {
+            f"{image_id}.raw": content for image_id, content in data.items()
+        }

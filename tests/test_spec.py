@@ -66,7 +66,7 @@ def test_record_header_table() -> None:
 def test_key_tables() -> None:
     expected = [
         ("6.1 `header`", 0, spec_reader.HEADER_KEYS.keys() | {"base", "first_blocks", "repairs"}),
-        ("6.2 `checkpoint`", 0, {"frames", "images", "previous"}),
+        ("6.2 `checkpoint`", 0, {"frames", "header", "images", "previous"}),
         ("6.3 Frame index and image parts", 0, spec_reader.FRAMES_KEYS.keys() | {"block_digests"}),
         ("6.3 Frame index and image parts", 2, spec_reader.PART_OPTIONS.keys() | {"number"}),
         ("6.3 Frame index and image parts", 4, spec_reader.BEGIN_KEYS.keys()),
@@ -76,6 +76,7 @@ def test_key_tables() -> None:
         ("6.5 `end`", 1, spec_reader.CATALOG_ROW_KEYS.keys()),
         ("6.6 Increments", 0, spec_reader.BASE_KEYS.keys()),
         ("6.8 Repair archives", 0, spec_reader.REPAIRS_KEYS.keys()),
+        ("6.10 Padding", 0, {"fill"}),
     ]
     for title, number, keys in expected:
         names = [row[0] for row in tables(title)[number]]

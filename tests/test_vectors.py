@@ -37,9 +37,17 @@ STRUCTURAL = [
     *("volume-cut-header-payload", "volume-cut-frame-*", "volume-cut-checkpoint-*", "volume-cut-second-frame"),
     *("volume-cut-catalog-header", "volume-cut-catalog", "volume-cut-end-*", "volume-cut-in-end-copy"),
     *("volume-trailing-*", "volume-empty-second", "volume-in-record"),
-    *("header-*", "record-bit-*", "record-encoding-*", "record-zstd-*", "record-payload-digest"),
+    *(
+        "header-*",
+        "record-bit-*",
+        "record-encoding-*",
+        "record-zstd-*",
+        "record-payload-digest",
+        "record-first-payload",
+        "record-of-repair",
+    ),
 ]
-NOT_STRUCTURAL = ["header-number", "header-frame-number"]
+NOT_STRUCTURAL = ["header-number", "header-frame-number", "header-padding-number"]
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -203,6 +203,7 @@ def bring(
 
     Metadata definitions are brought first, once it is known that the options make sense.
     """
+    from glancearchive.endpoints.archive_source import ArchiveSource
     from glancearchive.endpoints.journal import Journal, state_directory
     from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.load import load
@@ -225,6 +226,8 @@ def bring(
         arriving = plan_load(images, api, outlook=outlook, holds=origin.holds, **options)
     else:
         journal = Journal(state_directory(), api.label, origin.archive_id) if origin.archive_id else None
+        if journal and isinstance(origin.source, ArchiveSource):
+            origin.source.heed(journal)
         arriving = load(images, api, journal=journal, store=wishes.store, **options)
     try:
         outcomes = list(told(arriving, progress, quiet, dry_run=dry_run))

@@ -123,8 +123,8 @@ def dump(
     location = locate(*sources)
     reads = ReadBacks(read_back, quiet=quiet or as_json)
     if need:
-        if append or base or block_size or dry_run or recovery or split or metadefs:
-            raise UsageError("--for says all that is written: leave out what changes it, as --append or --volume-size")
+        if append or base or block_size or dry_run or recovery or metadefs:
+            raise UsageError("--for says all that is written: leave out what changes it, as --append or --base")
         with location.open(**access) as source, showing_progress("dumped", quiet=quiet or as_json) as progress:
             return answer_need(
                 source,
@@ -134,6 +134,7 @@ def dump(
                 progress,
                 reads,
                 level=level,
+                split=split,
                 index_memory=index_memory,
                 index_directory=index_directory,
                 jobs=jobs,

@@ -13,9 +13,10 @@ from glancearchive.cli.readback import ReadBacks
 from glancearchive.cli.select import not_found, tell_choice
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.transfers import Announced
+from glancearchive.cli.volumes import committed_in
 from glancearchive.errors import GlanceArchiveError, UsageError
 from glancearchive.format.needlist import NeedList
-from glancearchive.format.volumes import part_of
+from glancearchive.format.places import Split
 from glancearchive.operations.bandwidth import Bandwidth, Limited
 from glancearchive.operations.need import read_need, write_need
 from glancearchive.operations.select import Selection
@@ -65,6 +66,7 @@ def answer_need(
     reads: ReadBacks,
     *,
     level: str,
+    split: Split | None,
     index_memory: int,
     index_directory: Path | None,
     jobs: int,
@@ -73,6 +75,7 @@ def answer_need(
     quiet: bool,
 ) -> int:
     """``dump --for``: a repair archive for the need-list `need`, read back by `reads`. The exit code."""
+    from glancearchive.operations.dump import Dump
     from glancearchive.operations.patch import patch
 
     bandwidth = Bandwidth(bwlimit) if bwlimit else None
@@ -86,6 +89,8 @@ def answer_need(
         raise UsageError(f"{need}: asks for nothing")
     if selection and not needed.incomplete:
         raise UsageError(f"{need}: names all images that are needed, there is nothing to choose among")
+    result = Dump(iter(()))
+    split = split and reads.before_leaving(split, lambda: result.volumes())
     result = patch(
         source,
         archive,
@@ -95,6 +100,7 @@ def answer_need(
         prepared=prepared,
         bandwidth=bandwidth,
         level=level,
+        split=split,
         index_memory=index_memory,
         index_directory=index_directory,
         jobs=jobs,
@@ -103,14 +109,16 @@ def answer_need(
     try:
         outcomes = list(told(result.outcomes, progress, quiet or as_json))
     except (GlanceArchiveError, KeyboardInterrupt):
-        if part_of(archive).exists():
-            note(f"glancearchive: what was committed is in {part_of(archive)}; the same command goes on from there")
+        part = result.part()
+        if part is not None and result.begun():
+            place = committed_in(part, result.volumes())
+            note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
         raise
     faults = list(source.faults)
     for fault in faults:
         note(f"glancearchive: {fault}")
     sound = not (faults or (selection and tell_choice(selection)))
-    reads.read([archive])
+    reads.read(result.volumes())
     document = {
         "archive": str(archive),
         "server": source.label,
@@ -118,6 +126,7 @@ def answer_need(
         "faults": faults,
         "repairs": needed.archive_id.hex(),
         "stored": result.stored,
+        "volumes": [str(volume) for volume in result.volumes()],
         "root_digest": result.root_digest.hex(),
         **not_found(selection),
         "read_back": reads.document(),

@@ -54,9 +54,10 @@ def plan(
 ) -> int:
     """Say what a load of ARCHIVE into SERVER would do, and what would be refused and why.
 
-    Nothing is written, but for the trial that --measure asks for.
+    Nothing is written, but for the trial that --measure asks for. ARCHIVE may be a directory, as for load.
 
-    It looks at ids, formats, fields, roles, projects, quotas and the token, as far as SERVER tells.
+    It looks at ids, formats, fields, roles, projects, quotas and the token, as far as SERVER tells, and at what the
+    volumes at hand have of each image.
 
     \b
     glancearchive plan region.gla mycloud

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from threading import Lock
+from typing import Protocol
 
 from glancearchive.errors import FormatError, HeldError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import UNFINISHED
+from glancearchive.format.frameindex import FrameKey
 from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA
 from glancearchive.format.missing import FrameFaults, Missing, missing
 from glancearchive.format.reader import Archive
@@ -22,6 +24,17 @@ MAX_DEFINITIONS = 16 << 20
 _NO_IMAGES = "glancearchive-"  # what ids of entries begin with that are no images
 
 
+class DamageMemory(Protocol):
+    """What remembers which frames were found damaged."""
+
+    @property
+    def suspects(self) -> Collection[FrameKey]:
+        """Those that once were: they have to be looked at again."""
+
+    def record_damage(self, frame: FrameKey) -> None:
+        """Remember one."""
+
+
 class ArchiveSource:
     """The images of an archive that can be read with what is at hand; implements `glancearchive.image.Source`."""
 
@@ -30,8 +43,15 @@ class ArchiveSource:
         self._by_id = {image.id: image for image in archive.images}
         self.held: dict[str, Missing] = {}  # what is missing of the images that could not be read, by id
         self._fault_of = FrameFaults(archive)
+        self._suspects: set[FrameKey] = set()  # frames that are, or once were, damaged
+        self._memory: DamageMemory | None = None
         self._lock = Lock()
         self.label = f"archive {archive.volumes[min(archive.volumes)].path}"
+
+    def heed(self, memory: DamageMemory) -> None:
+        """Look first at what `memory` knows to have been damaged, and tell it what is."""
+        self._memory = memory
+        self._suspects |= set(memory.suspects)
 
     @property
     def faults(self) -> list[str]:
@@ -88,9 +108,11 @@ class ArchiveSource:
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """As `Source.read`. Every byte was checked against the digest of its frame before it comes.
 
-        Raises HeldError, which says all that is missing, for an image that is not all here.
+        Raises HeldError, which says all that is missing, for an image that is not all here; before the first byte
+        where its damage is known, since another image was read or from an earlier load, and still there.
         """
         found = self._by_id[image.id]
+        self._hold_suspect(image, found)
         try:
             yield from found.content().chunks(offset)
         except FormatError as error:
@@ -108,6 +130,14 @@ class ArchiveSource:
             return _no_end(found)
         return "; ".join(found.faults()[:_PLACES])
 
+    def _hold_suspect(self, image: Image, found: ArchivedImage) -> None:
+        """Raises as `_hold` when `image` needs a frame that was found damaged, and is."""
+        with self._lock:
+            needed = {frame.key: frame for frame, _, _ in found.frames()} if self._suspects else {}
+            damaged = any(self._fault_of(needed[key]) is not None for key in self._suspects & needed.keys())
+        if damaged:
+            self._hold(image, found)
+
     def _hold(self, image: Image, found: ArchivedImage) -> None:
         """Raises HeldError when some of the data of `image` are damaged or not at hand, and says which."""
         if found.size is None:
@@ -118,6 +148,10 @@ class ArchiveSource:
             lacking = missing(found, self.archive.catalog.frames, self._fault_of)
             if lacking:
                 self.held[found.id] = lacking
+            new, self._suspects = self._fault_of.damaged - self._suspects, self._suspects | self._fault_of.damaged
+        if self._memory is not None:
+            for frame in new:
+                self._memory.record_damage(frame)
         if lacking:
             places = "; ".join(map(str, lacking.faults[:_PLACES]))
             more = f"; and {len(lacking.faults) - _PLACES} more" if len(lacking.faults) > _PLACES else ""

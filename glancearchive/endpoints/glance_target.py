@@ -151,6 +151,7 @@ class GlanceTarget:
         image = arrival.image
         listed = image.id in self._listing.images
         current = self._api.find(image.id) if listed or not self._listing.complete else None
+        begun = current is not None
         if current is None:
             current = create(arrival)
         if not policy.is_ours(current, image):
@@ -161,6 +162,8 @@ class GlanceTarget:
             self._put_off_once(image, current)
             current = settled(arrival, current, begun=False)
         if current["status"] in ("queued", "uploading"):
+            if begun:  # by an earlier load, which may have ended for want of data: nothing is sent if that is known
+                arrival.payload.head(1)
             current = stage_and_import(arrival, current) if arrival.staged else upload(arrival, current)
         if not policy.is_ours(current, image):
             return present(arrival, current, update=self._update_metadata)  # another load finished it meanwhile

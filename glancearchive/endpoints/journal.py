@@ -1,4 +1,4 @@
-"""What loads from this machine have verified so far: for speed only.
+"""What loads from this machine have verified so far, and what they have found damaged: for speed only.
 
 The digest that a target states of an image may be of an algorithm that the archive has none of. Then
 the data have to be read to compute it, and here is remembered what came of it, for the
@@ -7,7 +7,14 @@ the user's state directory; a line of JSON for each image that was verified::
 
     {"target": …, "archive": …, "image": …, "data": "sha512:…", "digest": "sha256:…"}
 
-A line is of use only to whoever finds the same `digest` at the target and has the same `data` in
+An image that is not whole breaks off in the middle of its upload when that is met for the first time. So that it is not
+uploaded up to there by each load, the frames that were found damaged are remembered, by archive and number::
+
+    {"target": …, "archive": …, "frame": ["…", 17]}
+
+They are read again before an image that needs one is sent: what is whole by now is no obstacle.
+
+A line with digests is of use only to whoever finds the same `digest` at the target and has the same `data` in
 the archive, so that lines which are torn, foreign or out of date are of none, and a file
 that cannot be read or written costs nothing but time. Whoever deletes it loses nothing else.
 """
@@ -20,10 +27,12 @@ import logging
 import os
 import stat
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
 
+from glancearchive.format.frameindex import FrameKey
 from glancearchive.image import Digest, Image
 
 log = logging.getLogger("glancearchive")
@@ -48,6 +57,7 @@ class Journal:
         name = hashlib.sha256(f"{target} {archive.hex()}".encode(errors="backslashreplace")).hexdigest()[:32]
         self.path = directory / f"{name}.jsonl"
         self._known: set[tuple[str, str]] = set()
+        self._suspects: set[FrameKey] = set()
         self._lock = threading.Lock()
         self._writable = True
         try:
@@ -63,15 +73,30 @@ class Journal:
         """Remember that the data of `image` have this digest, as the target says."""
         fact = _data(image), str(digest)
         with self._lock:
-            if not fact[0] or fact in self._known or not self._writable:
-                return
-            self._known.add(fact)
-            entry = {**self._head, "image": image.id, "data": fact[0], "digest": fact[1]}
-            try:
-                self._append(json.dumps(entry).encode())
-            except OSError as error:
-                log.info("the journal of loads cannot be written: %s", error)
-                self._writable = False
+            if fact[0] and fact not in self._known:
+                self._known.add(fact)
+                self._note({"image": image.id, "data": fact[0], "digest": fact[1]})
+
+    @property
+    def suspects(self) -> set[FrameKey]:
+        """The frames that once were found damaged."""
+        return set(self._suspects)
+
+    def record_damage(self, frame: FrameKey) -> None:
+        """Remember that `frame` was found damaged."""
+        with self._lock:
+            if frame not in self._suspects:
+                self._suspects.add(frame)
+                self._note({"frame": [frame[0].hex(), frame[1]]})
+
+    def _note(self, entry: Mapping[str, object]) -> None:
+        if not self._writable:
+            return
+        try:
+            self._append(json.dumps({**self._head, **entry}).encode())
+        except OSError as error:
+            log.info("the journal of loads cannot be written: %s", error)
+            self._writable = False
 
     def _read(self) -> None:
         if not self.path.is_file():
@@ -81,7 +106,11 @@ class Journal:
             while left > 0 and (line := file.readline(_LONGEST)):
                 left -= len(line)
                 entry = _parsed(line)
-                if all(entry.get(key) == value for key, value in self._head.items()):
+                if not all(entry.get(key) == value for key, value in self._head.items()):
+                    continue
+                if (frame := _frame(entry.get("frame"))) is not None:
+                    self._suspects.add(frame)
+                else:
                     self._known.add((str(entry.get("data")), str(entry.get("digest"))))
 
     def _append(self, line: bytes) -> None:
@@ -100,6 +129,17 @@ class Journal:
 def _data(image: Image) -> str:
     """What the data of `image` are recognised by: the longest digest that is known of them."""
     return str(max((*image.held.digests, *image.digests), key=lambda digest: len(digest.value), default=""))
+
+
+def _frame(value: object) -> FrameKey | None:
+    """The frame that a line tells of, None when it is none."""
+    match value:
+        case [str(archive), int(number)]:
+            try:
+                return bytes.fromhex(archive), number
+            except ValueError:
+                return None
+    return None
 
 
 def _parsed(line: bytes) -> dict[str, object]:

@@ -21,13 +21,13 @@ from glancearchive.errors import (
     StreamError,
 )
 from glancearchive.format.catalog import PATCH, Entry
-from glancearchive.format.given import peek_header
+from glancearchive.format.identity import peek_header
 from glancearchive.format.imageparts import COMPLETE, ImageEnd
 from glancearchive.format.needlist import NeededImage, NeedList
+from glancearchive.format.places import Places, Split
 from glancearchive.format.schema import FIRST_REPAIR, RepairedName
 from glancearchive.format.state import Relation
 from glancearchive.format.volume import Volume
-from glancearchive.format.volumes import part_of
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
 
@@ -46,18 +46,17 @@ class RangeSource(Protocol):
         ...
 
 
-def relation(need: NeedList, path: Path) -> Relation:
+def relation(need: NeedList, path: Path, split: Split | None = None) -> Relation:
     """How the repair archive `path` belongs to the archive that needs it: as it was begun, or as a new one.
 
     The numbers of a new one begin where neither that archive's nor those of another one that repairs it can be met.
-    Raises LocalError when `path` was begun as something else.
+    Raises LocalError when `path`, or a volume of it where it is `split`, was begun as something else.
     """
-    part = part_of(path)
-    if part.exists():
-        with closing(Volume(part)) as volume:
+    for begun in Places(path, split).paths.values():
+        with closing(Volume(begun)) as volume:
             header = peek_header(volume)
         if header is not None and (header.repairs is None or header.repairs.archive_id != need.archive_id):
-            raise LocalError(f"{part}: was begun as something else than a repair of archive {need.archive_id.hex()}")
+            raise LocalError(f"{begun}: was begun as something else than a repair of archive {need.archive_id.hex()}")
         if header is not None:
             return Relation(header.hash_key, repairs=header.repairs)
     begin = FIRST_REPAIR + (secrets.randbits(26) << 34)

@@ -165,7 +165,9 @@ def check_extents(entry: Entry, frames: FrameIndex, block_size: int) -> list[str
         faults.append("it is a part of an image, good for repairing the archive that has the rest")
     described = int(extents[:, 1].sum()) + sum(count for _, count in gaps)
     needed = -(-end.size // block_size)
-    if described != needed:
+    if described < needed and frames.lacking:  # what the other volumes say ends earlier than the image
+        faults.append(f"blocks {described}-{needed - 1} of the image are described {frames.elsewhere}")
+    elif described != needed:
         faults.append(f"its extents cover {described} blocks, its size needs {needed}")
     for start, count in extents[extents[:, 0] != ZEROS].tolist():
         faults += [

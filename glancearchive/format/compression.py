@@ -53,8 +53,8 @@ def compress(raw: bytes | bytearray | memoryview, level: Level) -> bytes:
         )
         compressor = zstandard.ZstdCompressor(compression_params=parameters)
         compressors[level.name] = compressor
-    compressed: bytes = compressor.compress(raw)
-    return compressed
+    # A copy, for the compressor's own bytes object keeps the memory that the worst case would have needed.
+    return bytes(memoryview(compressor.compress(raw)))
 
 
 def decompress(stored: bytes | memoryview, raw_size: int) -> bytes:

@@ -66,6 +66,11 @@ class Consolidator:
                 self._begun_size -= 0 if begin is None else PART_BOUND + len(begin.packed)
                 self._learn_image(ImagePart(part.number, begin, end=part.end))
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to say."""
+        kinds = (self._frames, self._images, self._extents)
+        return bool(self._begun or any(kind.held or kind.complete for kind in kinds))
+
     def bound(self, frames: int) -> tuple[int, int]:
         """Bytes that the catalogs take at most, if `frames` more are learned, and how many records they are at most."""
         kinds = (self._frames, self._images, self._extents)

@@ -238,6 +238,11 @@ class FrameIndex:
         return begin < after and first < end
 
     @property
+    def lacking(self) -> bool:
+        """Whether there are volumes that are not at hand."""
+        return bool(self._lacking)
+
+    @property
     def elsewhere(self) -> str:
         """Where what no record at hand says may be said."""
         return not_at_hand(self._lacking) or "nowhere"

@@ -6,10 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from glancearchive.errors import ArchiveError, FormatError, StrangerError, UnsupportedError, VolumeError
-from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordType
-from glancearchive.format.schema import ArchiveHeader, End
-from glancearchive.format.structured import read_structured
+from glancearchive.errors import FormatError, StrangerError, UnsupportedError, VolumeError
+from glancearchive.format.identity import identify, peek_header
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 
@@ -115,40 +113,3 @@ class GivenVolumes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def peek_header(volume: Volume) -> ArchiveHeader | None:
-    """The header of the archive as `volume` says it, at its front or in its end record; None when neither is whole."""
-    for at_the_end in (False, True):
-        try:
-            header = volume.end_header() if at_the_end else volume.read_header(0)
-            content = None if header is None else read_structured(volume, header, 0)
-        except FormatError:
-            continue
-        if isinstance(content, End):
-            return content.header
-        if isinstance(content, ArchiveHeader):
-            return content
-    return None
-
-
-def identify(volume: Volume) -> tuple[int, bytes]:
-    """Number and archive id of a volume. Raises ArchiveError when it is none."""
-    if volume.size == 0:
-        raise ArchiveError("is empty", volume=volume.name)
-    if volume.size < HEADER_SIZE:
-        raise ArchiveError(f"is no glancearchive: it has {volume.size} bytes only", volume=volume.name)
-    try:
-        header = volume.read_header(0)
-        if header.type == ISOLATED:
-            raise ArchiveError("is an isolated catalog, which has no data: dump takes it as --base", volume=volume.name)
-        if header.type != RecordType.HEADER or header.offset != 0:
-            raise ArchiveError("is no glancearchive: it does not begin with a header record", volume=volume.name)
-    except ArchiveError:
-        raise
-    except FormatError:
-        last = volume.end_header()
-        if last is None:
-            raise ArchiveError("is no glancearchive (no record header at either end)", volume=volume.name) from None
-        header = last
-    return header.volume, header.archive_id

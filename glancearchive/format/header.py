@@ -24,13 +24,14 @@ ISOLATED = 128  # the record type that an isolated catalog begins with, an ancil
 
 
 class RecordType(IntEnum):
-    """Record types this version defines; see also `is_ancillary`."""
+    """Record types in volumes that this version defines; see also `is_ancillary`."""
 
     HEADER = 1
     FRAME = 2
     CHECKPOINT = 3
     CATALOG = 4
     END = 5
+    PADDING = 129
 
 
 def is_ancillary(record_type: int) -> bool:

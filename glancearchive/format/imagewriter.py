@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +29,7 @@ from glancearchive.zeros import are_zeros
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
 _LONGEST_REASON = 1000  # characters
+_AHEAD = 8  # how much is looked at while others have the lock, in steps
 _BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
 
 
@@ -45,7 +45,7 @@ class ImageWriter:
         self,
         number: int,
         begin: ImageBegin,
-        lock: AbstractContextManager[Any],
+        lock: threading.RLock,
         key: bytes,
         block_size: int,
         store: Callable[[ImageWriter, Sequence[Stretch]], npt.NDArray[np.int64]],
@@ -66,7 +66,9 @@ class ImageWriter:
         self._store = store
         self._on_taken = on_taken
         self._on_end = on_end
-        self._waiting: list[Stretch | int] = []  # for the store, in order; a number stands for so many zero blocks
+        # What was looked at; a number stands for so many zero blocks. Whoever has the lock takes from its front.
+        self._looked_at: list[Stretch | int] = []
+        self._waiting: list[Stretch | int] = []  # for the store, before what was looked at since
         self._waiting_size = 0  # bytes
         self._digest = ImageDigest()
         self._rest = bytearray()  # the beginning of a block
@@ -117,34 +119,48 @@ class ImageWriter:
         self.size += blocks * self._block_size
         if blocks:
             self._digest.zeros(blocks)
-            with self._lock:
-                self._wait_zeros(blocks)
-            self._on_taken(0)
+            self._hand_over(blocks)
         self.write(bytes(rest))
 
     def _take(self, data: memoryview) -> None:
         """Whole blocks, at most _STEP bytes of them."""
         wanted, digests = scan_blocks(self._key, data, self._block_size)
         self._digest.blocks(wanted, digests)
-        with self._lock:
-            if len(digests):
-                self._waiting.append(Stretch(data, np.flatnonzero(wanted), digests, len(wanted)))
-                self._waiting_size += len(data)
-            else:
-                self._wait_zeros(len(wanted))
+        if len(digests):
+            self._hand_over(Stretch(data, np.flatnonzero(wanted), digests, len(wanted)))
+        else:
+            self._hand_over(len(wanted))
+
+    def _hand_over(self, item: Stretch | int) -> None:
+        """`item` goes to the store, later where others have the lock: meanwhile the next bytes can be looked at."""
+        self._looked_at.append(item)
+        if not self._lock.acquire(blocking=len(self._looked_at) >= _AHEAD):
+            return
+        try:
+            self._gather()
             rows = len(self.rows)
             if self._waiting_size >= _BATCH:
                 self.flush()
             rows = len(self.rows) - rows
+        finally:
+            self._lock.release()
         self._on_taken(rows)
 
-    def _wait_zeros(self, count: int) -> None:
-        if self._waiting and isinstance(self._waiting[-1], int):
-            count += self._waiting.pop()  # type: ignore[operator]
-        self._waiting.append(count)
+    def _gather(self) -> None:
+        """With the lock held, have what was looked at wait for the store."""
+        while self._looked_at:
+            item = self._looked_at.pop(0)
+            last = self._waiting[-1] if self._waiting else None
+            if isinstance(item, int) and isinstance(last, int):
+                self._waiting[-1] = last + item
+                continue
+            self._waiting.append(item)
+            if not isinstance(item, int):
+                self._waiting_size += len(item.data)
 
     def flush(self) -> None:
         """With the lock held, store what waits and describe it by extents."""
+        self._gather()
         stretches = [stretch for stretch in self._waiting if not isinstance(stretch, int)]
         numbers = self._store(self, stretches) if stretches else None
         at = 0
@@ -221,6 +237,7 @@ class ImageWriter:
         if not reason:
             raise ValueError("no reason was given")
         with self._lock:
+            self._looked_at.clear()
             self._waiting.clear()
             self.rows.clear()
             # What has extents in a checkpoint cannot be said to have no data.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -12,9 +12,7 @@ from glancearchive.format.catalog import UNFINISHED
 from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
 from glancearchive.format.imageparts import MAX_RANGES, NO_DATA, ZEROS, Ranges
 from glancearchive.format.reader import Archive
-
-FaultOf = Callable[[Frame], FormatError | None]
-"""What keeps a frame from being used, None for nothing."""
+from glancearchive.format.usable import FaultOf, unusable
 
 
 @dataclass(slots=True)
@@ -34,6 +32,11 @@ class FrameFaults:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._known: dict[FrameKey, FormatError | None] = {}
+
+    @property
+    def damaged(self) -> set[FrameKey]:
+        """The frames that were found damaged so far."""
+        return {key for key, fault in self._known.items() if fault is not None}
 
     def __call__(self, frame: Frame) -> FormatError | None:
         if frame.key not in self._known:
@@ -66,7 +69,7 @@ def missing(image: ArchivedImage, frames: FrameIndex, fault_of: FaultOf) -> Miss
         at = position
         for start, count in rows.tolist():
             if start != ZEROS:
-                for bad, blocks, fault in _unusable(start, count, frames, fault_of):
+                for bad, blocks, fault in unusable(start, count, frames, fault_of):
                     ranges.append((at + bad - start, blocks))
                     if fault is not None:
                         faults.setdefault(str(fault), fault)
@@ -75,24 +78,6 @@ def missing(image: ArchivedImage, frames: FrameIndex, fault_of: FaultOf) -> Miss
         return Missing(None, list(faults.values()))
     ranges.append((at, needed - at))
     return Missing(joined(ranges), list(faults.values()))
-
-
-def _unusable(
-    start: int, count: int, frames: FrameIndex, fault_of: FaultOf
-) -> Iterable[tuple[int, int, FormatError | None]]:
-    """The blocks ``number, count`` within a run that are in no frame at hand (no fault), or in one that is bad."""
-    at, end = start, start + count
-    while at < end:
-        frame = frames.find(at)
-        if frame is None:
-            blocks = next(iter(frames.missing(at, end - at)))[1]
-            yield at, blocks, None
-        else:
-            blocks = min(frame.first_block + frame.blocks, end) - at
-            fault = fault_of(frame)
-            if fault is not None:
-                yield at, blocks, fault
-        at += blocks
 
 
 def joined(ranges: Iterable[tuple[int, int]], most: int = MAX_RANGES) -> Ranges:

@@ -16,6 +16,7 @@ from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.imageparts import ImagePart
 from glancearchive.format.packer import PackedFrame
+from glancearchive.format.padding import padding, padding_bound
 from glancearchive.format.places import Limit
 from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
 from glancearchive.format.schema import FRAME_ROW, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
@@ -96,20 +97,23 @@ class OpenVolume:
     def can_end(self) -> bool:
         """Whether what was committed still fits."""
         most = self._limit.most
-        return most is None or self._state.end is not None or most - self._needed(self.offset, 0, 0) >= 0
+        if most is None or self._state.end is not None:
+            return True
+        return self._needed(self.offset, 0, 0, padded=False) <= most
 
     def parts_room(self) -> int | None:
         """How many bytes of image parts the next checkpoint can have; None: any number. May be below zero."""
         most = self._limit(self.offset)
         return None if most is None else _affordable(most - self._needed(self.offset, 0, 0))
 
-    def _needed(self, offset: int, frames: int, blocks: int) -> int:
+    def _needed(self, offset: int, frames: int, blocks: int, *, padded: bool = True) -> int:
         """Bytes of the volume at most, when all that has to follow stands after byte `offset`, with more `frames`."""
         frames, blocks = frames + len(self.frames), blocks + self.written - self._state.blocks
         rows = FRAME_ROW.itemsize * frames + BLOCK_DIGEST_SIZE * blocks
         size, records = self._state.session.bound(frames)
         end = record_bound(self._header_size + _CATALOG_ROW * (records + len(self._state.catalog_rows))) + HEADER_SIZE
-        return offset + record_bound(rows) + size + end
+        at = offset + record_bound(rows + self._header_size)
+        return at + (padding_bound(at) if padded else 0) + size + end
 
     def write_frame(self, frame: PackedFrame) -> RecordHeader:
         """Append a frame. After NoSpaceError `retreat` helps, if there is room for the end of the volume."""
@@ -137,7 +141,7 @@ class OpenVolume:
         rows = [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self.frames]
         first_frame = self._file.numbers[RecordType.FRAME] - len(rows)
         run = FrameRun(first_frame, state.blocks, np.array(rows, dtype=FRAME_ROW), digests)
-        checkpoint = Checkpoint(state.previous, run, tuple(parts))
+        checkpoint = Checkpoint(state.previous, run, tuple(parts), state.header)
         record = self._file.write_structured(RecordType.CHECKPOINT, checkpoint.to_map())
         self._file.sync()
         self.frames, self.used = [], True
@@ -150,6 +154,7 @@ class OpenVolume:
         """Write catalogs, end record and its copy, durably. With `final` no volume follows."""
         state = self._state
         rows = list(state.catalog_rows)
+        self._pad()
         for kind, encoded in state.session.catalogs():
             record = self._file.write_encoded(RecordType.CATALOG, encoded)
             row = (record.number, record.offset, record.stored_size, record.raw_size, record.payload_digest)
@@ -168,6 +173,13 @@ class OpenVolume:
         self._file.sync()
         state.numbers = dict(self._file.numbers)
         state.end_session(record, end)
+
+    def _pad(self) -> None:
+        """Keep the catalogs, if there are any, away from what they repeat."""
+        most = self._limit(self.offset)
+        fits = most is None or self._needed(self.offset, 0, 0) <= most  # it may have been begun without a thought of it
+        if self._state.session and fits:
+            self._file.write_encoded(RecordType.PADDING, padding(self.offset))
 
     def give_back(self) -> None:
         """Cut off what is not committed, and give the finished volume its name again. Raises LocalError."""
@@ -210,7 +222,10 @@ def _rename(part: Path, path: Path) -> None:
 
 
 def _cost(parts: int) -> int:
-    """Bytes that `parts` bytes of image parts take at most: in a checkpoint, and once more in a catalog."""
+    """Bytes that `parts` bytes of image parts take at most: in a checkpoint, and once more in a catalog.
+
+    The padding between these two grows with the checkpoint, by less than is reckoned for it here.
+    """
     return 2 * parts + parts // 32 + _UNEVEN
 
 
@@ -235,4 +250,5 @@ def _without_parts(header: ArchiveHeader) -> int:
     rows = FRAME_ROW.itemsize + BLOCK_DIGEST_SIZE * (header.frame_size // header.block_size)
     frame = HEADER_SIZE + max_stored_size(header.frame_size)
     end = record_bound(size + 3 * _CATALOG_ROW) + HEADER_SIZE
-    return record_bound(size) + frame + record_bound(rows) + record_bound(FRAME_ROW.itemsize) + end
+    at = record_bound(size) + frame + record_bound(rows + size)
+    return at + padding_bound(at) + record_bound(FRAME_ROW.itemsize) + end

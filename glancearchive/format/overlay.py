@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from glancearchive.format.catalog import UNFINISHED, Entry
-from glancearchive.format.imageparts import COMPLETE, FAILED
+from glancearchive.format.frameindex import FrameIndex
+from glancearchive.format.imageparts import COMPLETE, FAILED, MAX_BLOCKS, Ranges
+from glancearchive.format.usable import FaultOf, usable_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +23,15 @@ class Mended:
     original: Entry | None
     patch: Entry
 
-    def apply(self) -> None:
-        """Put the extents together."""
-        ranges = self.patch.end.patch if self.patch.end is not None else None
-        if self.original is None or ranges is None:
-            self.entry.extent_map = self.patch.extent_map
-        else:
-            self.entry.extent_map = self.original.extent_map.overlaid(self.patch.extent_map, ranges)
+    def apply(self, frames: FrameIndex, fault_of: FaultOf) -> None:
+        """Put the extents together. What `fault_of` says of the patch's frames keeps those of the original in place."""
+        extent_map, original = self.patch.extent_map, self.original
+        if original is not None and _complete(original):
+            whole: Ranges = ((0, MAX_BLOCKS),)
+            ranges = (self.patch.end and self.patch.end.patch) or whole
+            usable = usable_ranges(extent_map, ranges, frames, fault_of)
+            extent_map = original.extent_map.overlaid(extent_map, usable)
+        self.entry.extent_map = extent_map
 
 
 def mend(entries: Sequence[Entry], patches: Iterable[Entry], number: int) -> tuple[list[Entry], list[Mended]]:

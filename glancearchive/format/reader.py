@@ -21,8 +21,9 @@ from glancearchive.errors import (
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import Catalog
 from glancearchive.format.content import FrameCache
-from glancearchive.format.frameindex import Frame, FrameIndex
+from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
 from glancearchive.format.given import GivenVolumes
+from glancearchive.format.identity import find_archive_header
 from glancearchive.format.overlay import Mended, mend
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
@@ -77,6 +78,7 @@ class Archive:
         self.base: Archive | None = None
         self.repairs: list[Archive] = []
         self._mended: list[Mended] = []  # images whose extents are to be put together
+        self._frame_faults: dict[FrameKey, FormatError | None] = {}  # of repair archives, as far as looked at
         self.root_digest: bytes | None = None
         self.finished = False
         self.ends: dict[int, End] = {}
@@ -183,22 +185,12 @@ class Archive:
         return next(filter(None, found), None)
 
     def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
-        """The archive's header from volume `number`: from its end record, else from its front."""
-        volume, found = self.volumes[number], None
-        for header in (volume.end_header(), None):
-            try:
-                content = read_structured(volume, header or volume.read_header(0), 0)
-                if isinstance(content, End):
-                    self.ends[number], found = content, content.header
-                elif isinstance(content, ArchiveHeader):
-                    found = content
-            except UnsupportedError:
-                raise
-            except FormatError as error:
-                self._add_faults([error])
-                continue
-            if found is not None:
-                break
+        """The archive's header, from volume `number` or `known` from those before it."""
+        volume = self.volumes[number]
+        found, end, faults = find_archive_header(volume, self.archive_id)
+        self._add_faults(faults)
+        if end is not None:
+            self.ends[number] = end
         if found is None:
             return known
         check_supported(found, {"volume": volume.name})
@@ -323,11 +315,21 @@ class Archive:
             for repair in self.repairs if mended else ():
                 repair.load_extents()
             for one in mended:
-                one.apply()
+                one.apply(self.catalog.frames, self._stored_fault)
 
     def read_frame(self, frame: Frame) -> bytes:
         """The blocks of a frame, checked. Raises a FormatError."""
         return self.volume_of(frame).read_raw(frame.header())
+
+    def _stored_fault(self, frame: Frame) -> FormatError | None:
+        """What is wrong with a frame as it is stored; each is read once."""
+        if frame.key not in self._frame_faults:
+            self._frame_faults[frame.key] = None
+            try:
+                self.volume_of(frame).read_payload(frame.header())
+            except FormatError as error:
+                self._frame_faults[frame.key] = error
+        return self._frame_faults[frame.key]
 
     def volume_of(self, frame: Frame) -> Volume:
         """The volume that `frame` lies in, one of this archive or of one that it is read with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from glancearchive.errors import ExistsError, LocalError, NoSpaceError
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.structured import Encoded, encode
 
+_LARGE = 1 << 18  # bytes: a payload whose writing is begun at once
 # No space, no space left to this user, a file as large as it may be.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
@@ -64,6 +66,8 @@ class RecordFile:
         RecordHeader.unpack(header.pack())  # what is written must be readable, by the reader's own code
         self._write(header.pack())
         self._write(stored)
+        if len(stored) >= _LARGE:
+            begin_writing(self._file, header.offset, self.offset)
         self.numbers[kind] += 1
         return header
 
@@ -134,6 +138,17 @@ class RecordFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def begin_writing(file: FileIO, begin: int, end: int) -> None:
+    """Have the system begin to write these bytes to the medium: little is to be waited for when all must be durable.
+
+    A slow medium then never has much to catch up with. Nothing is waited for, and nothing is promised.
+    """
+    if hasattr(os, "posix_fadvise"):
+        # Linux writes what it is told to forget. What is not written yet it keeps.
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), begin, end - begin, os.POSIX_FADV_DONTNEED)
 
 
 def create(path: Path) -> FileIO:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from glancearchive.errors import ExistsError, FormatError, LocalError, MissingError, UsageError, VolumeError
 from glancearchive.format.blockindex import BlockIndex
-from glancearchive.format.given import identify
 from glancearchive.format.header import BEGINNING, RecordHeader, RecordType
+from glancearchive.format.identity import has_records, identify
 from glancearchive.format.openvolume import OpenVolume, give_name, least_limit
 from glancearchive.format.places import Places
 from glancearchive.format.recordfile import reopen
@@ -151,9 +151,7 @@ def _read_volume(
             if fault is not None and fault.unreadable:
                 raise LocalError(f"{fault}; going on would cut off what stands there, if it is there")
             if fault is not None and opened and state is not None and (not last or _was_committed(step, state)):
-                fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
-                fault.message += "take from it what can be read, and begin a new archive"
-                raise fault
+                raise _refused(fault)
             continue
         kind = RecordType(header.type) if header.type in RecordType.__members__.values() else None
         if kind is not None:
@@ -176,9 +174,18 @@ def _read_volume(
             continue
         state.numbers.update(pending)
         pending.clear()
+    if fault is not None and not opened:
+        raise _refused(fault)
     if not opened or state is None:
-        raise fault or FormatError("has no header record to go on from", volume=volume.name)
+        raise FormatError("has no header record to go on from", volume=volume.name)
     return state
+
+
+def _refused(fault: FormatError) -> FormatError:
+    """`fault`, which something committed follows, with what is to be done."""
+    fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
+    fault.message += "take from it what can be read, and begin a new archive"
+    return fault
 
 
 def _was_committed(step: Step, state: State) -> bool:
@@ -204,6 +211,8 @@ def is_unborn(volume: Volume) -> bool:
     except OSError:
         return False
     known = data.rstrip(b"\0")
+    if has_records(volume):
+        return False  # its first record was whole once, or there were none after it
     if not any(data[:_SECTOR]):
         return True  # what came next may have arrived before it
     if known[: len(BEGINNING)] != BEGINNING[: len(known)]:

@@ -81,6 +81,7 @@ class VolumeScan:
         self._catalogs: list[CatalogRow] | None = []
         self._awaiting_copy: RecordHeader | None = None
         self._in_catalogs = False
+        self._said: ArchiveHeader | None = None  # the header as this volume said it first
         self._begun: set[int] = set()  # images that have a part in this volume
         self._session: Account | None = None  # what the checkpoints of this session said; None: some are not known
         self._repeated: Account | None = None  # what its catalogs said
@@ -223,7 +224,7 @@ class VolumeScan:
             step.faults.append(self._fault(ChainError, header, "volume 1 names a volume before it"))
         elif self.number > 1 and self.position.previous_end not in (None, content.previous):
             step.faults.append(self._fault(ChainError, header, "does not follow the end of the volume before"))
-        self.header = content
+        self.header = self._said = content
         self.position.numbers[RecordType.FRAME], self.position.blocks = content.first_frame, content.first_block
         self._begin_session(header)
 
@@ -240,8 +241,15 @@ class VolumeScan:
             step.faults.append(self._fault(ChainError, header, "does not name the commit record before it"))
         self._previous = header.record_digest
 
+    def _repeats(self, header: RecordHeader, said: ArchiveHeader, step: Step) -> None:
+        if self._said not in (None, said):
+            step.faults.append(self._fault(ChainError, header, "repeats another header than the volume's"))
+        self._said = self._said or said
+
     def _checkpoint(self, header: RecordHeader, content: Checkpoint, step: Step) -> None:
         self._commit(header, content.previous, step)
+        if content.header is not None:
+            self._repeats(header, content.header, step)
         if self._in_catalogs:
             step.faults.append(self._fault(ChainError, header, "a checkpoint after a catalog"))
         run = content.frames
@@ -315,8 +323,7 @@ class VolumeScan:
             step.faults.append(self._fault(ChainError, header, "an end record after frames that no checkpoint commits"))
         if self.end is not None and self.end.final and not content.final:
             step.faults.append(self._fault(ChainError, header, "another volume follows a session that was the last"))
-        if self.header is not None and content.header != self.header:
-            step.faults.append(self._fault(ChainError, header, "repeats another header than the volume's"))
+        self._repeats(header, content.header, step)
         if self._catalogs is not None and content.catalog != tuple(self._catalogs):
             step.faults.append(self._fault(ChainError, header, "lists other catalogs than the volume has"))
         totals = (

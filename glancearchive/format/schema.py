@@ -203,19 +203,24 @@ class Checkpoint:
     previous: bytes
     frames: FrameRun
     images: tuple[ImagePart, ...]
+    header: ArchiveHeader | None = None
 
     def to_map(self) -> dict[str, Any]:
-        return {
+        value = {
             "previous": self.previous,
             "frames": self.frames.to_map(),
             "images": [part.to_map() for part in self.images],
         }
+        if self.header is not None:
+            value["header"] = self.header.to_map()
+        return value
 
     @classmethod
     def from_map(cls, value: Any, block_size: int) -> Checkpoint:
         fields = Fields(value, "checkpoint")
         frames = FrameRun.from_map(fields.get("frames", dict), block_size, with_digests=True)
-        return cls(fields.binary("previous", 32), frames, image_parts(fields))
+        header = ArchiveHeader.from_map(fields.get("header", dict)) if "header" in fields else None
+        return cls(fields.binary("previous", 32), frames, image_parts(fields), header)
 
 
 CATALOG_KINDS = ("frames", "images", "extents")

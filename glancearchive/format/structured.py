@@ -80,6 +80,19 @@ def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Co
         raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
 
 
+def read_repeated_header(volume: Volume, header: RecordHeader) -> ArchiveHeader | None:
+    """The archive's header as a checkpoint record repeats it, None when it does not. Raises as `read_structured`."""
+    raw = volume.read_raw(header)
+    try:
+        said = unpack(raw).get("header")
+        content = None if said is None else ArchiveHeader.from_map(said)
+        if content is not None:
+            decode(header.type, raw, content.block_size)
+    except ValueError as error:
+        raise RecordError(str(error), volume=volume.name, begin=header.payload_offset, end=header.end) from None
+    return content
+
+
 def find_end(volume: Volume, archive_id: bytes, block_size: int, record_digest: bytes) -> End | None:
     """The end record of `volume` with this record digest, of whichever session; None when there is none."""
     for item in volume.walk(archive_id):

@@ -167,19 +167,23 @@ class Volume:
             # The end copy repeats the header of the end record, offset and all.
             at = at + HEADER_SIZE if header.offset != at else header.end
 
-    def _check_place(self, header: RecordHeader, at: int, archive_id: bytes) -> None:
+    def _check_place(self, header: RecordHeader, at: int, archive_id: bytes | None) -> None:
         where = {"volume": self.name, "begin": at, "end": at + HEADER_SIZE}
-        if header.archive_id != archive_id:
+        if archive_id is not None and header.archive_id != archive_id:
             message = f"a record of archive {header.archive_id.hex()}, expected {archive_id.hex()}"
             raise HeaderError(message, **where)  # type: ignore[arg-type]
         is_copy = header.type == RecordType.END and header.end == at
         if header.offset != at and not is_copy:
             raise HeaderError(f"the header says that it stands at byte {header.offset}", **where)  # type: ignore[arg-type]
 
-    def find_header(self, begin: int, archive_id: bytes) -> int:
-        """Offset of the next header at or after `begin` that stands where it says; the volume's size if none does."""
+    def find_header(self, begin: int, archive_id: bytes | None, end: int | None = None) -> int:
+        """Offset of the next header at or after `begin` that stands where it says; the volume's size if none does.
+
+        It is one of archive `archive_id`, of any where that is None. Looked for are those that begin before `end`.
+        """
         window, overlap = begin, HEADER_SIZE
-        while window < self.size:
+        end = self.size if end is None else min(end, self.size)
+        while window < end:
             try:
                 data = self.read_at(window, _SEARCH_STEP + overlap)
             except OSError:
@@ -188,7 +192,7 @@ class Volume:
             found = data.find(SIGNATURE)
             while found >= 0:
                 at = window + found - SIGNATURE_AT
-                if at >= begin:
+                if begin <= at < end:
                     try:
                         header = RecordHeader.unpack(self.read_at(at, HEADER_SIZE))
                         self._check_place(header, at, archive_id)

@@ -15,12 +15,13 @@ from glancearchive.errors import ExistsError, ImageError, LocalError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.content import Segment
 from glancearchive.format.proof import ImageProof, is_image
-from glancearchive.format.recordfile import create, reopen, sync_directory
+from glancearchive.format.recordfile import begin_writing, create, reopen, sync_directory
 from glancearchive.image import Buffer, Image
 from glancearchive.streamhash import StreamHash, computable
 from glancearchive.zeros import PIECE, zeros
 
 _STRONGEST = "sha512"
+_BEHIND = 8 << 20  # bytes after which their writing to the medium is begun
 
 
 def extract_to_file(
@@ -45,11 +46,17 @@ def extract_to_file(
     try:
         with file:
             file.truncate(0)
+            begun = 0  # bytes whose writing was begun
 
             def put(segment: Segment) -> None:
+                nonlocal begun
                 if segment.data is not None:
                     file.seek(segment.position)
                     _write_all(file, segment.data)
+                    end = segment.position + segment.length
+                    if end - begun >= _BEHIND:
+                        begin_writing(file, begun, end)
+                        begun = end
 
             _proven(image, put, progress, glance_hash=glance_hash)
             file.truncate(content.size)

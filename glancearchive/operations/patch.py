@@ -11,6 +11,7 @@ from glancearchive.endpoints.archive_source import DEFINITIONS
 from glancearchive.endpoints.patches import NeededSource, PatchTarget, relation
 from glancearchive.format.growing import DEFAULT_MEMORY
 from glancearchive.format.needlist import NeedList
+from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome, Progress, Source
 from glancearchive.operations.bandwidth import Bandwidth
@@ -28,6 +29,7 @@ def patch(
     prepared: Callable[[Source], Source] = lambda source: source,
     bandwidth: Bandwidth | None = None,
     level: str = "default",
+    split: Split | None = None,
     index_memory: int = DEFAULT_MEMORY,
     index_directory: Path | None = None,
     jobs: int = 2,
@@ -35,23 +37,31 @@ def patch(
 ) -> Dump:
     """Copy what `need` asks for from `source` into the repair archive `path`.
 
-    One that was interrupted goes on. `chooses` tells which of the images are wanted that the far end has never heard
+    One that was interrupted goes on. `level`, `split`, `index_memory` and `index_directory` are as `ArchiveWriter`
+    takes them. `chooses` tells which of the images are wanted that the far end has never heard
     of; `prepared` may wrap what whole images are read from, `bandwidth` limits the rest. Raises LocalError when `path`
-    is something else.
+    is something else; UsageError when it is in one piece and volumes are asked for, or the other way round.
     """
     entries, need = _with_definitions(source, need)
     needed = NeededSource(entries, need, chooses)
-    belonging = relation(need, path)
+    belonging = relation(need, path, split)
     writer = ArchiveWriter(
         path,
         source=source.label,
         level=level,
+        split=split,
         block_size=need.block_size,
         index_memory=index_memory,
         index_directory=index_directory,
         relation=belonging,
     )
-    result = Dump(iter(()), lambda: writer.stored)
+    result = Dump(
+        iter(()),
+        lambda: writer.stored,
+        begun=lambda: not writer.empty,
+        part=lambda: writer.part_path,
+        volumes=lambda: writer.volumes,
+    )
 
     def run() -> Iterator[Outcome]:
         with writer.kept():

@@ -183,11 +183,10 @@ class _Looking:
         """The outcome for an image that is not there. Raises `Verdict` for an id that cannot be had."""
         image, prospects = arrival.image, self._outlook.prospects
         self._require_data(arrival)  # before anything is created, a load looks at the data
-        if not image.held.lacking:
-            if refusal := prospects.refusal(image):
-                return Outcome(image.id, image.name, Action.FAILED, refusal)
-            if taken := prospects.taken(image.id):
-                raise Verdict(Action.CONFLICT, taken, elsewhere=True)
+        if refusal := prospects.refusal(image):
+            return Outcome(image.id, image.name, Action.FAILED, refusal)
+        if taken := prospects.taken(image.id):
+            raise Verdict(Action.CONFLICT, taken, elsewhere=True)
         return self._sent(arrival)
 
     def _gone_on_with(self, arrival: _Glimpse, current: Json) -> Outcome:
@@ -215,14 +214,14 @@ class _Looking:
         origin = arrival.origin
         if not origin.absent and (lacking := self._holds(origin.id)):
             raise Verdict(Action.HELD, f"{not_all_here(origin)}: {lacking}")
+        if origin.held.lacking:
+            raise Verdict(Action.FAILED, origin.held.lacking)
 
     def _sent(self, arrival: _Glimpse) -> Outcome:
         """The outcome for an image whose data are sent, if it has any. Raises `Verdict`."""
         self._require_data(arrival)
-        outcome = self._finished(arrival.image)
-        if outcome.action is not Action.FAILED:
-            self._outlook.expect(arrival.image)
-        return outcome
+        self._outlook.expect(arrival.image)
+        return self._finished(arrival.image)
 
     def _finished(self, image: Image) -> Outcome:
         """The outcome for an image of ours that gets its metadata, where it has what a load needs."""

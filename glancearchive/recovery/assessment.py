@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glancearchive.errors import FormatError, LocalError
-from glancearchive.format.given import identify
+from glancearchive.format.identity import identify
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 from glancearchive.recovery.packets import HEAD, ProtectedFile, RecoverySet, read_sets

@@ -63,6 +63,17 @@ def read_all(path: Path, data: dict[str, bytes], *, whole: bool) -> tuple[glance
         return None, set()
 
 
+def steps(path: Path) -> list[int]:
+    """The bytes of a whole archive, of the inside of its padding a few: all of that is alike."""
+    volume = Volume(path)
+    with glancearchive.open(path) as archive:
+        scan = VolumeScan(volume, archive.archive_id, 1, None, Position())
+        found = next(step.header for step in scan if step.header and step.header.type == RecordType.PADDING)
+    volume.close()
+    inside = range(found.payload_offset + 32, found.end - 32)
+    return [at for at in range(volume.size) if at not in inside or at % 97 == 0]
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     return tiny_archive(tmp_path_factory.mktemp("tiny"))
@@ -73,7 +84,7 @@ def test_every_bit(tiny: Sample, tmp_path: Path) -> None:
     original = tiny.path.read_bytes()
     expected = layers(tiny.path)
     damaged = tmp_path / "a.gla"
-    for at in range(len(original)):
+    for at in range(len(original)) if "GLANCEARCHIVE_SOAK" in os.environ else steps(tiny.path):
         for bit in range(8) if at < HEADER_SIZE or "GLANCEARCHIVE_SOAK" in os.environ else [at % 8]:
             changed = bytearray(original)
             changed[at] ^= 1 << bit
@@ -95,7 +106,7 @@ def test_every_cut(tiny: Sample, tmp_path: Path) -> None:
     original = tiny.path.read_bytes()
     damaged = tmp_path / "a.gla"
     header_end = original.find(SIGNATURE, HEADER_SIZE) - SIGNATURE_AT
-    for size in range(len(original)):
+    for size in steps(tiny.path):
         damaged.write_bytes(original[:size])
         report, _ = read_all(damaged, tiny.data, whole=True)
         assert (report is None) == (size < header_end), size

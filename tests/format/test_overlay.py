@@ -160,6 +160,57 @@ def test_two_repair_archives_and_one_that_is_damaged(tmp_path: Path) -> None:
             need_after_load(repair, {})
 
 
+def test_a_damaged_repair_archive_makes_nothing_worse(tmp_path: Path) -> None:
+    """Beside an archive that is whole again, whatever has become of it: a byte anywhere, sectors of zeros, a cut."""
+    data = images(51)
+    whole = write(tmp_path / "whole.gla", data)
+    damaged = tmp_path / "damaged.gla"
+    damaged.write_bytes(whole.read_bytes())
+    frames, checkpoints = places(whole, RecordType.FRAME), places(whole, RecordType.CHECKPOINT)
+    spoil(damaged, frames[0][0] + 9, frames[3][0] + 9, checkpoints[1][0] + 30, *(
+        begin + 30 for begin, _ in places(whole, RecordType.CATALOG)
+    ))  # fmt: skip
+    repair = tmp_path / "repair.gla"
+    answer(whole, need_of(damaged), repair)
+    assert_whole(data, damaged, repair)
+    original, rng = repair.read_bytes(), random.Random(5)
+    assert len(original) > MIB
+    for number in range(60):
+        changed, at = bytearray(original), rng.randrange(len(original))
+        if number % 3 == 0:
+            changed[at] ^= 1
+        elif number % 3 == 1:
+            changed[at : at + 3 * BLOCK] = bytes(len(changed[at : at + 3 * BLOCK]))
+        else:
+            del changed[at:]
+        repair.write_bytes(changed)
+        with glancearchive.open(whole, repair) as archive:
+            states = {state.id: state.status for state in glancearchive.verify(archive).images}
+            assert states == dict.fromkeys(data, "valid"), (number, at)
+            assert {image.id: b"".join(image.content().chunks()) for image in archive} == data
+
+
+def test_what_a_damaged_repair_archive_still_has_is_used(tmp_path: Path) -> None:
+    """Two damaged copies of one repair archive, that together have all: block by block the whole one counts."""
+    data = {"one": random.Random(52).randbytes(9 * MIB), "two": random.Random(53).randbytes(5 * MIB)}
+    whole = write(tmp_path / "whole.gla", data)
+    damaged = tmp_path / "damaged.gla"
+    damaged.write_bytes(whole.read_bytes())
+    spoil(damaged, *(begin + 9 for begin, _ in places(whole, RecordType.FRAME)))
+    need = need_of(damaged)
+    repairs = [tmp_path / "first.gla", tmp_path / "second.gla"]
+    for number, repair in enumerate(repairs):
+        answer(whole, need, repair)
+        found = places(repair, RecordType.FRAME)
+        assert len(found) > 2
+        spoil(repair, *(begin + 9 for begin, _ in found[number::2]))
+    for order in (repairs, repairs[::-1]):
+        with glancearchive.open(damaged, *order) as archive:
+            assert {state.status for state in glancearchive.verify(archive).images} == {"valid"}
+            assert {image.id: b"".join(image.content().chunks()) for image in archive} == data
+    assert need_of(damaged, repairs[0]).images
+
+
 def test_a_repair_archive_is_no_base(tmp_path: Path) -> None:
     data = images(50)
     whole = write(tmp_path / "whole.gla", data)
