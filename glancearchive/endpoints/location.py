@@ -108,6 +108,17 @@ def locate(*names: str, beside_archives: bool = False) -> Location:
     return Location(names, Kind.FILES)
 
 
+def is_one_path(a: Location, b: Location) -> bool:
+    """Whether two locations are one place in a file system, by whatever names. Raises LocalError."""
+    if Kind.SERVER in (a.kind, b.kind):
+        return False
+    first = [find_volumes(*place.names)[0] if place.kind is Kind.ARCHIVE else Path(place.names[0]) for place in (a, b)]
+    try:
+        return first[0].samefile(first[1])
+    except OSError:
+        return False  # told when it is opened
+
+
 def require_server(name: str) -> None:
     """Raises UsageError when `name` is a path, and a server is needed."""
     if _path(name) is not None:
