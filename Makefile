@@ -31,6 +31,8 @@ test: $(VENV)/.dev cloud
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/mypy --strict -p tests.cloud -p tests.faults -p demo
+	@# Tests start the program hundreds of times, and it may not be allowed to keep what it compiles by itself.
+	$(BIN)/python -m compileall -q glancearchive
 	$(BIN)/python -m pytest $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 demo: $(VENV)/.runtime cloud
