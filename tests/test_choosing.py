@@ -392,6 +392,21 @@ def test_places_that_cannot_be_compared(
     assert says in done.error
 
 
+def test_one_place_by_two_names(archive: Path, zygote: Zygote) -> None:
+    place = archive.parent
+    (place / "link.gla").symlink_to(archive)
+    (place / "images").mkdir()
+    (place / "images" / "a.img").write_bytes(DATA)
+    for a, b in (
+        (archive, f"{place}/images/../{archive.name}"),
+        (archive, place / "link.gla"),
+        (f"{place}/images", f"{place}/images/"),
+    ):
+        done = zygote.run("compare", a, b)
+        assert (done.code, done.text) == (2, "")
+        assert f"A and B are the same by two names: {a} and {b}" in done.error
+
+
 def test_members_are_asked_for_only_where_they_are_needed(
     pair: tuple[Glance, Glance], zygote: Zygote, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -475,3 +476,25 @@ def test_images_without_data_are_found_by_what_a_load_noted() -> None:
     # The id that it had may be that of something else there.
     other = image(1, OTHER)
     assert kinds(found(Place(queued), Place(other, copy), ignore=["id"])) == [("extra", "1")]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_references_lead_to_images_under_other_ids(swapped: bool) -> None:
+    kernel, disk, other = (image(number, b"%d" % number) for number in (1, 2, 3))
+    moved = {kernel.id: image(11).id, disk.id: image(12).id}
+    copies = [replace(one, metadata=one.metadata | {"id": moved[one.id], SOURCE_ID: one.id}) for one in (kernel, disk)]
+    devices = [{"image_id": disk.id, "boot_index": 0}, {"volume_size": 1}]
+    copied = json.dumps([devices[0] | {"image_id": moved[disk.id]}, devices[1]], indent=1)
+    machine = image(4, kernel_id=kernel.id, ramdisk_id=other.id, block_device_mapping=json.dumps(devices))
+    copy = image(4, kernel_id=moved[kernel.id], ramdisk_id=other.id, block_device_mapping=copied)
+    # The kernel comes last: what a reference leads to is known when all images were seen.
+    a, b = Place(machine, disk, other, kernel), Place(copy, copies[1], other, copies[0])
+    if swapped:
+        a, b = b, a
+    result = found(a, b, ignore=["id"])
+    assert (result.findings, result.same) == ([], 4)
+    for field, wrong in (("kernel_id", other.id), ("ramdisk_id", moved[kernel.id])):
+        astray = replace(copy, metadata=copy.metadata | {field: wrong})
+        sides = Place(machine, disk, other, kernel), Place(astray, copies[1], other, copies[0])
+        fields = [name for finding in found(*sides, ignore=["id"]).findings for name in finding.fields]
+        assert fields == [field]

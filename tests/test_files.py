@@ -40,6 +40,7 @@ from tests.test_cli_bad_places import without_privileges
 MIB = 1 << 20
 DATA = pattern(3 * MIB + 77)
 SMALL = b"a small image\n" * 300
+UTF8 = b"".join(b"%d\n" % number for number in range(300)) + "Grüße\n".encode()  # oslo.utils fails at it
 LATER = 1_700_000_000_123_456_789  # nanoseconds
 
 
@@ -189,10 +190,24 @@ PARTITION = bytes([0x80, 0, 2, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0])
         (SMALL, ""),
         (b"", ""),
         (bytes(70_000), ""),
+        (UTF8, ""),
+        (UTF8 + bytes(70_000), ""),
     ],
 )
 def test_formats(head: bytes, disk_format: str) -> None:
     assert recognise(head) == disk_format
+
+
+def test_text_ends_no_command(tmp_path: Path) -> None:
+    (tmp_path / "x.img").write_bytes(UTF8)
+    for place, image in ((tmp_path / "x.img", "x"), (tmp_path, "x")):
+        done = run("size", place, "--json")
+        assert (done.code, [one["name"] for one in done.json["images"]]) == (0, [image]), done.stderr
+    (tmp_path / "notes").write_bytes(UTF8)
+    done = run("size", tmp_path, "--json")
+    assert (done.code, "notes: has neither the name nor the content" in done.stderr) == (1, True)
+    done = run("dump", tmp_path / "x.img", tmp_path / "x.gla", "--json")
+    assert (done.code, [one["action"] for one in done.json["images"]]) == (0, ["copied"]), done.stderr
 
 
 # What is taken.

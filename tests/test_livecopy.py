@@ -333,6 +333,11 @@ def test_the_same_glance_twice_by_whatever_name(pair: tuple[Glance, Glance], tmp
         done = zygote.run("livecopy", *arguments)
         assert (done.code, done.text) == (2, "")
         assert "FROM and TO are the same" in done.error
+    # One address, and images of one second only: they are at both ends as they are in one.
+    with closing(sqlite3.connect(pair[0].database, isolation_level=None)) as database:
+        database.execute("UPDATE images SET updated_at = created_at")
+    done = zygote.run("livecopy", url, other)
+    assert (done.code, "FROM and TO are the same by two names" in done.error) == (2, True), done.error
     # An archive of the same Glance is another matter: that is how images come back.
     path = tmp_path / "a.gla"
     assert (

@@ -109,6 +109,33 @@ def test_a_map_that_cannot_be_written_is_found_out_at_once(glance_b: Glance, arc
     assert glance_b.client().images() == before
 
 
+def test_nothing_is_written_over_but_a_map(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "renamed").write_bytes(archive.read_bytes())
+    (tmp_path / "notes").write_text("notes")
+    (tmp_path / "other.json").write_text('{"an": "object"}')
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(1 << 40)
+    with (tmp_path / "earlier.json").open("w") as earlier:
+        json.dump({str(uuid.uuid4()): str(uuid.uuid4())}, earlier)
+    before, medium = contents(tmp_path / "medium"), {"renamed", "notes", "other.json", "earlier.json"}
+    texts = {name: (tmp_path / name).read_bytes() for name in medium}
+    for command in (["load", "127.0.0.1:1", archive], ["livecopy", archive, "127.0.0.1:1"]):
+        for file, code, words in (
+            (archive, 2, "called like a volume"),
+            (tmp_path / "new.001.gla", 2, "called like a volume"),
+            (tmp_path / "renamed", 3, "is no map of ids"),
+            (tmp_path / "notes", 3, "is no map of ids"),
+            (tmp_path / "other.json", 3, "is no map of ids"),
+            (tmp_path / "large", 3, "is no map of ids"),
+            (tmp_path / "earlier.json", 3, "127.0.0.1:1"),  # whose server does not answer
+        ):
+            done = run(*command, "--id-map-out", file)
+            assert (done.code, words in done.error) == (code, True), (command, file, done.stderr)
+    assert contents(tmp_path / "medium") == before
+    assert {name: (tmp_path / name).read_bytes() for name in medium} == texts
+    assert (tmp_path / "large").stat().st_size == 1 << 40
+
+
 def test_the_two_places_the_wrong_way_round(archive: Path) -> None:
     for command in (["load", archive, "http://127.0.0.1:1"], ["plan", "mycloud", archive]):
         done = run(*command)

@@ -57,7 +57,6 @@ def clouds(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("images", Kind.FILES),
         ("images/", Kind.FILES),
         ("one.img", Kind.FILES),
-        (".", Kind.FILES),
         ("..", Kind.FILES),
         ("mycloud", Kind.SERVER),
         ("envvars", Kind.SERVER),
@@ -98,6 +97,25 @@ def test_an_archive_that_is_not_there(here: Path) -> None:
     with pytest.raises(LocalError, match="is not finished"), locate("region.gla").open():
         pass
     assert locate("region.gla.part").kind is Kind.ARCHIVE
+
+
+def test_a_directory_with_an_archive(here: Path) -> None:
+    (here / "dv").mkdir()
+    (here / "region.gla").rename(here / "dv" / "region.001.gla")
+    (here / "dv" / "README").write_text("Read me.\n")
+    assert locate("dv").kind is locate("dv", beside_archives=True).kind is Kind.ARCHIVE
+    with locate("dv").open() as source:
+        assert len(list(source.images())) == 1
+    assert run("size", "dv", "--json").json["count"] == 1
+    # An image beside it, by its content: then it is not clear what is meant, but to a dump, which may be writing there.
+    (here / "dv" / "image").write_bytes(b"QFI\xfb\0\0\0\3" + bytes(4000))
+    with pytest.raises(UsageError, match=r"has an archive in it and image files; name one of them: dv/region.001.gla"):
+        locate("dv")
+    assert locate("dv", beside_archives=True).kind is Kind.FILES
+    (here / "dv" / "image").rename(here / "dv" / "other.gla")
+    with pytest.raises(UsageError, match="has several archives, name one of them: other, region"):
+        locate("dv")
+    assert locate("dv", beside_archives=True).kind is Kind.FILES
 
 
 @pytest.mark.parametrize("name", ["region.gla", "replicated", "images", "one.img"])
@@ -186,6 +204,7 @@ def test_it_needs_none_of_the_libraries_for_servers(here: Path) -> None:
         (["one.img", "region.gla", "images", "10.0.0.1:9292", "x.gla"], 2, ["10.0.0.1:9292: is a server"]),
         (["typo.qcow2", "x.gla"], 3, ["typo.qcow2: there is no such file or directory"]),
         (["one.img", "images/typo", "x.gla"], 3, ["images/typo: there is no such file or directory"]),
+        (["nosuch.gla", "x.gla"], 3, ["nosuch.gla: no such archive"]),
         (["one.img", "images/two.img"], 3, ["images/two.img: exists already, and is no archive"]),
         (["typo", "x.gla"], 2, ["unknown cloud 'typo'", "known are: mycloud"]),
         (["", "x.gla"], 2, ["unknown cloud ''"]),

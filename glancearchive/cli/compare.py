@@ -22,7 +22,7 @@ from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
 from glancearchive.endpoints.location import Kind as PlaceKind
-from glancearchive.endpoints.location import LocatedSource, locate
+from glancearchive.endpoints.location import LocatedSource, is_one_path, locate
 from glancearchive.errors import UsageError
 from glancearchive.operations.compare import Comparison, Finding, Kind
 from glancearchive.operations.compare import compare as run
@@ -74,6 +74,8 @@ def compare(
     if (a, regions[0]) == (b, regions[1]):
         raise UsageError(f"A and B are the same: {a}")
     places = locate(a), locate(b)
+    if is_one_path(*places):
+        raise UsageError(f"A and B are the same by two names: {a} and {b}")
     if others and all(place.kind is not PlaceKind.ARCHIVE for place in places):
         raise UsageError(f"{a} and {b} are no archives, and {others[0]} can only be read with one")
     withs = [others if place.kind is PlaceKind.ARCHIVE else () for place in places]

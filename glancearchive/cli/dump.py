@@ -24,6 +24,7 @@ from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, No
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.places import Split
 from glancearchive.format.schema import BLOCK_SIZES
+from glancearchive.format.volumes import find_volumes
 from glancearchive.operations.select import Selected, Selection
 from glancearchive.plural import counted
 from glancearchive.recovery.amount import Amount
@@ -124,7 +125,7 @@ def dump(
     from glancearchive.operations.dump import Dump, done_before
     from glancearchive.operations.dump import dump as run
 
-    location = locate(*sources)
+    location = locate(*sources, beside_archives=True)
     reads = ReadBacks(read_back, quiet=quiet or as_json)
     if need:
         if append or base or block_size or dry_run or recovery or metadefs:
@@ -149,6 +150,7 @@ def dump(
     if recovery and not dry_run:
         find_program()  # or hours are spent before it turns out that there is none
     if location.kind is Kind.ARCHIVE:
+        find_volumes(sources[0])  # raises where there is none
         raise UsageError(f"{sources[0]}: is an archive; a dump takes a server or files (and the archive last)")
     with (
         location.open(wanted=selection.filters, **access) as source,

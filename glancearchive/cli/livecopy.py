@@ -15,7 +15,7 @@ from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import dry_run_option, select_options
 from glancearchive.cli.transfers import glance, server_options
-from glancearchive.endpoints.location import Kind, locate, require_server
+from glancearchive.endpoints.location import locate, require_server
 from glancearchive.operations.select import Selection
 
 
@@ -61,18 +61,18 @@ def livecopy(
     """  # noqa: D301  # click wants the backspace itself
     require_server(to)
     place = locate(origin)
-    from glancearchive.operations.id_map import write_id_map
+    from glancearchive.endpoints.glance_source import GlanceSource
+    from glancearchive.operations.id_map import check_id_map_file, write_id_map
     from glancearchive.operations.livecopy import require_another
-    from glancearchive.operations.outputs import check_output
 
     if id_map_out:
-        check_output(id_map_out)
+        check_id_map_file(id_map_out)
     with (
         place.open(wanted=selection.filters, region=from_region or region, interface=interface, **access) as source,
         showing_progress("copied", quiet=quiet or as_json) as progress,
     ):
         api = glance(to, to_region or region, interface, access)
-        if place.kind is Kind.SERVER:
+        if isinstance(source, GlanceSource):
             require_another(source, api)
         brought = bring(
             Origin.of(source),

@@ -66,14 +66,13 @@ def load(
     glancearchive load mycloud region.gla --id-policy new --id-map-out ids.json
     glancearchive load mycloud region.gla --map owner 5f1a=web --set visibility=private --unset hw_disk_bus
     """  # noqa: D301  # click wants the backspace itself
-    from glancearchive.operations.id_map import write_id_map
-    from glancearchive.operations.outputs import check_output
+    from glancearchive.operations.id_map import check_id_map_file, write_id_map
 
     require_order(server, archive, "SERVER ARCHIVE")
     if need and dry_run:
         raise UsageError("--need goes with a load, for only that reads the data; verify --need reads all of them")
     if id_map_out:
-        check_output(id_map_out)
+        check_id_map_file(id_map_out)
     if need:
         check_need_file(need)
     with (

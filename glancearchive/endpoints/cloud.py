@@ -79,7 +79,7 @@ class Cloud:
 
     def __init__(self, session: Session, endpoint: str) -> None:
         self._session = session
-        self._base = endpoint
+        self._base = self.endpoint = endpoint
         self.label = f"glance {endpoint}"
 
     def request(

@@ -124,6 +124,25 @@ class FileSource:
         return Image(metadata, held=Holding(lacking=lacking, original=True))
 
 
+def has_images(directory: Path) -> bool:
+    """Whether a `FileSource` would find an image in `directory`, or below it."""
+    for parent, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if not name.startswith(".")]
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            if not _is_archive(path) and _may_be_image(path):
+                return True
+    return False
+
+
+def _may_be_image(path: Path) -> bool:
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        return bool(image_format.recognise(DiskFile(path).head(image_format.HEAD)))
+    except ImageFileError:
+        return False
+
+
 def _is_archive(path: Path) -> bool:
     if is_volume(path, b""):  # not even looked at: the one being written may be about to get its other name
         return True

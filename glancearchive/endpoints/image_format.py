@@ -8,15 +8,19 @@ that a refusal found here is likely, not certain.
 
 from __future__ import annotations
 
-import io
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from oslo_utils.imageutils import format_inspector
 
+log = logging.getLogger("glancearchive")
+
 HEAD = 1 << 20
 """Bytes from an image's start that decide: the farthest signature, ISO 9660's, ends at 34 KiB."""
 
+_UNKNOWN = "raw"
 _GLANCE_FORMATS = {"qcow2", "vhd", "vhdx", "vmdk", "vdi", "iso"}
 
 # They log every finding as well, as warnings and errors, and we report it ourselves.
@@ -64,14 +68,36 @@ def recognise(head: bytes) -> str:
 
 
 def _matches(head: bytes) -> dict[str, Any]:
-    """The inspectors that take data which begin with `head` for theirs, by the names of their formats."""
-    inspected = format_inspector.InspectWrapper(io.BytesIO(head))
-    inspected.read(len(head))
-    inspected.close()
-    matches = {str(inspector): inspector for inspector in inspected.formats or ()}
+    """The inspectors that take data which begin with `head` for theirs, by the names of their formats.
+
+    One that fails at them has not found its format. Each is asked by itself, for oslo.utils' wrapper of them all ends
+    with the first error after reading: its inspector of VMDK has one for text that is not all ASCII.
+    """
+    matches: dict[str, Any] = {}
+    for name, kind in format_inspector.ALL_FORMATS.items():
+        if name == _UNKNOWN:
+            continue
+        try:
+            inspector = _fed(kind, head)
+            if inspector.format_match:
+                matches[str(inspector)] = inspector
+        except Exception as error:  # noqa: BLE001  # whatever may be in a file, it is no reason for a command to end
+            log.debug("the inspector of %s cannot say what data are: %r", name, error)
+    if not matches:
+        return {_UNKNOWN: _fed(format_inspector.ALL_FORMATS[_UNKNOWN], head)}
     if matches.keys() == {"iso", "gpt"}:
         del matches["gpt"]
     return matches
+
+
+def _fed(kind: Callable[[], Any], head: bytes) -> Any:
+    """An inspector that has read all of `head`."""
+    inspector = kind()
+    # One that cannot make sense of the rest may yet have found its signature.
+    with suppress(Exception):
+        inspector.eat_chunk(head)
+    inspector.finish()
+    return inspector
 
 
 def _pardoned(check: str, disk_format: str) -> bool:

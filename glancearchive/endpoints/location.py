@@ -25,7 +25,7 @@ from glancearchive.endpoints.diskfile import SUFFIXES
 from glancearchive.errors import LocalError, UsageError
 from glancearchive.format.header import HEADER_SIZE
 from glancearchive.format.reader import Archive
-from glancearchive.format.volumes import find_volumes, is_volume
+from glancearchive.format.volumes import find_volumes, has_volumes, is_volume
 from glancearchive.image import Source
 
 log = logging.getLogger("glancearchive")
@@ -91,12 +91,14 @@ class Location:
             yield FileSource(map(Path, self.names))
 
 
-def locate(*names: str) -> Location:
+def locate(*names: str, beside_archives: bool = False) -> Location:
     """What the arguments `names` of a command line stand for together, by looking at them.
 
-    Raises LocalError for a path that leads nowhere or to something else, UsageError where they do not go together.
+    A directory with the volumes of an archive is that archive. Where image files are in it as well it is neither, but
+    with `beside_archives` it is the files: an archive may be being made of them there. Raises LocalError for a path
+    that leads nowhere or to something else, UsageError where the names do not go together, or do not say what is meant.
     """
-    kinds = [_kind(name) for name in names]
+    kinds = [_kind(name, beside_archives=beside_archives) for name in names]
     if len(names) == 1:
         return Location(names, kinds[0])
     for name, kind in zip(names, kinds, strict=True):
@@ -106,10 +108,22 @@ def locate(*names: str) -> Location:
     return Location(names, Kind.FILES)
 
 
+def is_one_path(a: Location, b: Location) -> bool:
+    """Whether two locations are one place in a file system, by whatever names. Raises LocalError."""
+    if Kind.SERVER in (a.kind, b.kind):
+        return False
+    first = [find_volumes(*place.names)[0] if place.kind is Kind.ARCHIVE else Path(place.names[0]) for place in (a, b)]
+    try:
+        return first[0].samefile(first[1])
+    except OSError:
+        return False  # told when it is opened
+
+
 def require_server(name: str) -> None:
     """Raises UsageError when `name` is a path, and a server is needed."""
     if _path(name) is not None:
-        raise UsageError(f"{name}: is {_kind(name).value}, and a server is needed here")
+        kind = _kind(name, beside_archives=True)
+        raise UsageError(f"{name}: is {kind.value}, and a server is needed here")
 
 
 def require_order(server: str, archive: Path, order: str) -> None:
@@ -121,13 +135,13 @@ def require_order(server: str, archive: Path, order: str) -> None:
             f"{server} is no server, and there is no file {archive}: are they the wrong way round? The order is {order}"
         )
     try:
-        what = _kind(server).value
+        what = _kind(server, beside_archives=True).value
     except (LocalError, UsageError):
         what = "a path"
     raise UsageError(f"{server}: is {what}, and a server is needed here; the order is {order}")
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str, *, beside_archives: bool) -> Kind:
     path = _path(name)
     if path is None:
         return Kind.SERVER
@@ -136,7 +150,9 @@ def _kind(name: str) -> Kind:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            return Kind.REPLICATOR if is_replicated(path) else Kind.FILES
+            if is_replicated(path):
+                return Kind.REPLICATOR
+            return _kind_beside(path, beside_archives=beside_archives) if has_volumes(path) else Kind.FILES
         if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
             with path.open("rb") as file:
                 if is_volume(path, file.read(HEADER_SIZE)):
@@ -150,6 +166,24 @@ def _kind(name: str) -> Kind:
     if is_replicated_file(path):
         raise UsageError(f"{name}: belongs to {Kind.REPLICATOR.value}, which has to be named instead: {path.parent}")
     return Kind.FILES
+
+
+def _kind_beside(directory: Path, *, beside_archives: bool) -> Kind:
+    """What a directory is that has volumes of archives. Raises UsageError where that is not clear."""
+    from glancearchive.endpoints.files import has_images
+
+    files = has_images(directory)
+    if files and beside_archives:
+        return Kind.FILES
+    try:
+        volume = find_volumes(directory)[0]
+    except LocalError as error:
+        if beside_archives:
+            return Kind.FILES
+        raise UsageError(str(error)) from None
+    if files:
+        raise UsageError(f"{directory}: has an archive in it and image files; name one of them: {volume}, or the files")
+    return Kind.ARCHIVE
 
 
 def _path(name: str) -> Path | None:

@@ -43,6 +43,21 @@ def redirected(metadata: Mapping[str, Any], where: Callable[[str], str]) -> dict
     return found
 
 
+def followed(
+    metadata: Mapping[str, Any], other: Mapping[str, Any], is_same: Callable[[str, str], bool]
+) -> dict[str, Any]:
+    """The metadata with references as `other` has them, where ``is_same(its id, id)`` says that they lead to one image.
+
+    A list of devices that is then equal is written as in `other`.
+    """
+    theirs = references(other)
+    found = redirected(metadata, lambda image_id: next((one for one in theirs if is_same(one, image_id)), image_id))
+    devices = _devices(found.get(_DEVICES))
+    if devices and found[_DEVICES] != metadata[_DEVICES] and devices == _devices(other.get(_DEVICES)):
+        found[_DEVICES] = other[_DEVICES]
+    return found
+
+
 def _devices(text: object) -> list[dict[str, Any]]:
     """The devices of a mapping, [] for what is none."""
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+import socket
+from urllib.parse import SplitResult, urlsplit
 
 from glancearchive.errors import UsageError
 
@@ -34,3 +35,19 @@ def normalised(url: str) -> str:
         host = f"{host}:{port}"
     path = re.sub(r"/v2(\.\d+)?$", "", parts.path.rstrip("/")).rstrip("/")
     return f"{parts.scheme}://{host}{path}"
+
+
+def is_one_address(a: str, b: str) -> bool:
+    """Whether two normalised URLs lead to one address, port and path: to one server, or to one proxy."""
+    ends = [urlsplit(url) for url in (a, b)]
+    if (ends[0].scheme, ends[0].path) != (ends[1].scheme, ends[1].path):
+        return False
+    return bool(_addresses(ends[0]) & _addresses(ends[1]))
+
+
+def _addresses(parts: SplitResult) -> set[tuple[object, ...]]:
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    return {address[:2] for *_, address in found}

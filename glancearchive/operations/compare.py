@@ -17,6 +17,7 @@ from itertools import chain
 from operator import attrgetter
 
 from glancearchive.endpoints.policy import SOURCE_ID, as_converted, is_converted
+from glancearchive.endpoints.references import followed, references
 from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, ServerError
 from glancearchive.image import Digest, Holding, Image, Progress, Source
 from glancearchive.operations.likeness import Fields, digests, field_differences, missing_data, other_data, same_data
@@ -116,10 +117,14 @@ def compare(
     heirs: defaultdict[str, list[_Kept]] = defaultdict(list)
     for each in filter(attrgetter("origin"), only_b.values()):
         heirs[each.origin].append(each)
+        judge.origins_b[each.id] = each.origin
+    waiting: list[tuple[_Kept, _Kept]] = []  # references lead to images that may be seen later
     in_both: dict[Digest, _Kept] = {}
     pairs: list[list[Finding]] = []
     for image in a.images():
         chosen = selection.chooses(image.metadata)
+        if origin := image.metadata.get(SOURCE_ID):
+            judge.origins_a[image.id] = str(origin)
         match = only_b.get(image.id)
         if match is None or _moved(image, match, heirs.get(image.id, ())):
             only_a.append(_Kept.of(image, chosen=chosen))
@@ -128,7 +133,12 @@ def compare(
         for digest in match.digests:
             in_both[digest] = min(in_both.get(digest, match), replace(match, packed=b""), key=_id)
         if chosen or match.chosen:
-            pairs.append(judge.pair(image, match.image()))
+            there = match.image()
+            if references(image.metadata) <= references(there.metadata):
+                pairs.append(judge.pair(image, there))
+            else:
+                waiting.append((_Kept.of(image, chosen=chosen), match))
+    pairs += [judge.pair(left.image(), right.image()) for left, right in waiting]
     twins = _twins(sorted(only_a, key=_id), sorted(only_b.values(), key=_id))
     for left, right in twins:
         del only_b[right.id]
@@ -223,6 +233,9 @@ class _Judge:
         self._progress = progress
         self._ignore = ignore
         self._read_data = read_data
+        self.origins_a: dict[str, str] = {}
+        """The ids that images had before a load gave them others, by these; of B likewise."""
+        self.origins_b: dict[str, str] = {}
 
     def pair(self, a: Image, b: Image) -> list[Finding]:
         """Two images of one id."""
@@ -244,9 +257,15 @@ class _Judge:
         return data + self._metadata(a, b)
 
     def _metadata(self, a: Image, b: Image) -> list[Finding]:
+        if references(b.metadata):
+            b = replace(b, metadata=followed(b.metadata, a.metadata, self._is_same))
         fields = field_differences(a, b, self._ignore)
         other = b.id if b.id != a.id else ""
         return [Finding(a.id, a.name, Kind.METADATA, other=other, fields=fields)] if fields else []
+
+    def _is_same(self, here: str, there: str) -> bool:
+        """Whether the image `here` in A is `there` in B under another id, as a load has noted."""
+        return not {here, self.origins_a.get(here, here)}.isdisjoint({there, self.origins_b.get(there, there)})
 
     def _data(self, a: Image, b: Image) -> tuple[Kind, str] | None:
         if reason := missing_data(a, b):

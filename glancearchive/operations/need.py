@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
+from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.catalog import UNFINISHED
 from glancearchive.format.imageparts import FAILED
@@ -16,8 +16,7 @@ from glancearchive.format.missing import FrameFaults, Missing, joined, missing
 from glancearchive.format.needlist import MAX_SIZE, Damaged, NeededImage, NeedList
 from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import DAMAGED, HELD, Report
-from glancearchive.format.volumes import is_volume
-from glancearchive.operations.outputs import check_output, write_output
+from glancearchive.operations.outputs import check_replacing, write_output
 
 _MOST_DAMAGE = 10_000  # places that a need-list names; they are for people, images say what is needed
 
@@ -100,20 +99,8 @@ def _damage(archive: Archive, faults: Sequence[FormatError]) -> Iterator[Damaged
 
 
 def check_need_file(path: Path) -> None:
-    """Raise unless a need-list can be written to `path`, where nothing else is lost by that.
-
-    UsageError for a name that a volume may have, ExistsError for a file that is no need-list, else LocalError.
-    """
-    if is_volume(path, b""):
-        raise UsageError(f"{path}: is called like a volume of an archive; give the need-list another name")
-    if path.exists() and not path.is_dir():
-        if not path.is_file():
-            raise ExistsError(f"{path}: is no regular file")
-        try:
-            read_need(path)
-        except UsageError:
-            raise ExistsError(f"{path}: exists already, and is no need-list") from None
-    check_output(path)
+    """Raise unless a need-list can be written to `path`, as `check_replacing` says."""
+    check_replacing(path, "need-list", read_need)
 
 
 def write_need(path: Path, needed: NeedList) -> NeedList:

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from glancearchive.errors import LocalError
+from glancearchive.errors import ExistsError, LocalError, UsageError
 from glancearchive.format.recordfile import sync_directory
+from glancearchive.format.volumes import is_volume
+
+
+def check_replacing(path: Path, what: str, read: Callable[[Path], object]) -> None:
+    """Raise unless `what` can be written to `path`, where nothing is lost by that but another one of its kind.
+
+    `read` raises UsageError for a file that is none. UsageError for a name that a volume may have, ExistsError for a
+    file that is something else, otherwise LocalError.
+    """
+    if is_volume(path, b""):
+        raise UsageError(f"{path}: is called like a volume of an archive; give the {what} another name")
+    if path.exists() and not path.is_dir():
+        if not path.is_file():
+            raise ExistsError(f"{path}: is no regular file")
+        try:
+            read(path)
+        except UsageError:
+            raise ExistsError(f"{path}: exists already, and is no {what}") from None
+    check_output(path)
 
 
 def check_output(path: Path) -> None:
