@@ -6,6 +6,8 @@ whole volumes from the front and verifies everything, so it is slow to open a la
     python spec/reader.py list FILE…            the images
     python spec/reader.py check FILE…           every fault: layer, volume, byte range, message
     python spec/reader.py extract FILE… ID OUT  the bytes of one image
+
+It needs Python 3.11 and the packages zstandard and blake3.
 """
 
 import hashlib
@@ -1204,7 +1206,16 @@ def read_archive(paths: Iterable[str | os.PathLike[str]], hashes: bool = True) -
 
 
 def main(arguments: list[str]) -> int:
-    """The program; 0: all well, 1: faults, 2: wrong usage."""
+    """The program; 0: all well, 1: faults, 2: wrong usage, or a file that cannot be read or written."""
+    try:
+        return run(arguments)
+    except OSError as error:
+        print(f"{error.filename or 'standard output'!a}: {error.strerror}", file=sys.stderr)
+        return 2
+
+
+def run(arguments: list[str]) -> int:
+    """As `main`; raises OSError."""
     match arguments:
         case ["list", *paths] if paths:
             archive = read_archive(paths, hashes=False)

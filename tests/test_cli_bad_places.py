@@ -220,7 +220,7 @@ def test_dump_of_files_without_space_says_what_is_committed(out: Path, tmp_path:
     assert (done.code, told > 0) == (3, True)
     hints = [line for line in done.stderr.splitlines() if "once there is room" in line]
     assert len(hints) == 1
-    [said] = re.findall(r"(\d+) images? whole in it; whatever else was told is read again", done.stderr)
+    [said] = re.findall(r"whole in what was committed: (\d+) images?; whatever else was told is read", done.stderr)
     listed = run("list", out / "x.gla.part", "--json").json["images"]
     assert int(said) == sum(image["status"] == "complete" for image in listed)
     assert run("dump", tmp_path / "images", out / "x.gla").code == 0

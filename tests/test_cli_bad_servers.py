@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -353,3 +354,21 @@ def test_images_that_are_half_loaded_there_are_told(tmp_path: Path) -> None:
     assert [bool(re.search("was not finished", found[name]["reason"])) for name in ids] == [True, True, True, False]
     assert f"instead of sha512:{'ab' * 64}" in found["wrong"]["reason"]
     assert (done.code, alone.code) == (1, 1)
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["nobody", "a Glance"])
+def test_a_keystone_that_is_none_costs_one_line(listens: bool, tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        links = [{"rel": "self", "href": f"{server.url}/v2/"}]
+        versions = Reply.json({"versions": [{"id": "v2.9", "status": "CURRENT", "links": links}]})
+        for path in ("/", ""):
+            server.on("GET", path, versions)
+        url = server.url if listens else "http://127.0.0.1:1"
+        auth = {"auth_url": url, "username": "u", "password": "p", "project_name": "p"}
+        auth |= {"user_domain_name": "Default", "project_domain_name": "Default"}
+        (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"x": {"auth": auth}}}))
+        env = {"OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml")}
+        done = run("size", "x", env=env, impatient=True)
+    assert (done.code, len(done.stderr.splitlines())) == (3, 1), done.stderr
+    assert "no Keystone v3 at its auth_url" in done.error
+    assert ("v2 authentication" if listens else "Connection refused") in done.error

@@ -354,6 +354,7 @@ def test_dumping_again(place: Path) -> None:
     assert "1 of the images are not in it" in again.error
     assert "('three'); --append adds them" in again.error
     added = dumped(place, "--append")
+    assert "going on" not in added.stderr  # nothing was interrupted
     assert (added.code, actions(added)) == (0, {"one": "present", "two": "present", "three": "copied"})
     (place / "two.raw").unlink()
     assert dumped(place).code == 0  # what is gone stays in the archive

@@ -456,3 +456,20 @@ def test_rich_is_for_terminals_alone(tmp_path: Path) -> None:
 def server() -> Iterator[FakeGlance]:
     with FakeGlance() as running:
         yield running
+
+
+def test_a_long_name_does_not_make_the_table_unreadable(tmp_path: Path) -> None:
+    """On a terminal it is cut, elsewhere it is whole; it moves nothing in the other lines."""
+    names = ["short", "n" * 255, "名" * 100]
+    archive = write_archive(
+        tmp_path / "x.gla", *((metadata(b"x", id=f"i{len(name)}", name=name), b"x") for name in names)
+    )
+    with Terminal("list", archive, columns=120) as terminal:
+        assert terminal.wait() == 0
+    shown = [line for line in terminal.everything.splitlines() if line.startswith(("ID", "i"))]
+    assert len(shown) == 4
+    assert [line.index("complete") for line in shown[1:3]] == [shown[0].index("STATUS")] * 2
+    assert f"{'n' * 47}…  complete" in shown[2]
+    lines = run("list", archive).text.splitlines()
+    assert lines[1].index("complete") == lines[0].index("STATUS") == shown[0].index("STATUS")
+    assert all(name in line for name, line in zip(names, lines[1:], strict=True))

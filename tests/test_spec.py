@@ -136,3 +136,13 @@ def test_reader_stands_alone(tmp_path) -> None:
     assert (done.returncode, done.stdout.split()[0]) == (1, "frame")
     assert run("extract", VECTORS / "frame-bit-first.gla", "beta", tmp_path / "beta").returncode == 1
     assert not (tmp_path / "beta").exists()
+    (tmp_path / "beta").write_bytes(b"mine")
+    for arguments in (
+        ("list", tmp_path / "nowhere.gla"),
+        ("check", tmp_path),
+        ("extract", VECTORS / "tiny.gla", "tiny", tmp_path / "beta"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (tmp_path / "beta").read_bytes() == b"mine"
+    assert "zstandard and blake3" in run().stderr

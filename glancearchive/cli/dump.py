@@ -260,4 +260,5 @@ def _tell_what_stays(result: Dump, part: Path, error: BaseException) -> None:
         note(f"glancearchive: the same command goes on{room}")
     if isinstance(error, LocalError):
         # What was taken since the last checkpoint is lost with the medium, and had been told by then.
-        note(f"glancearchive: {counted(result.whole(), 'image')} whole in it; whatever else was told is read again")
+        said = f"whole in what was committed: {counted(result.whole(), 'image')}"
+        note(f"glancearchive: {said}; whatever else was told is read again")

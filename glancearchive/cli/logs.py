@@ -101,10 +101,10 @@ def _refuse_other_files(path: Path) -> None:
 
 
 class _People(logging.Handler):
-    """Lines on stderr. What was written there already is left out."""
+    """Lines on stderr. What was written there already is left out, and what libraries say of errors that are told."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name != SAID.name:
+        if record.name != SAID.name and not record.name.startswith("keystoneauth"):
             with suppress(OSError):
                 say(f"glancearchive: {record.getMessage()}", _COLOURS.get(record.levelno))
 

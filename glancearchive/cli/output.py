@@ -18,6 +18,7 @@ SAID = logging.getLogger("glancearchive.said")
 """Gets every line that `note` writes to stderr, and what goes to a log file alone."""
 
 _PIECES = 1000  # of a document, written at once
+_WIDEST = 48  # columns that a cell of a table may widen its column to; a name of an image may have 255 characters
 _above: Callable[[str], None] | None = None  # writes lines above a display that is there now
 
 
@@ -147,17 +148,26 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char) for char in text)
 
 
+def _cut(text: str, columns: int) -> str:
+    """`text`, or its beginning with an ellipsis, in at most so many `columns`."""
+    if _width(text) <= columns:
+        return text
+    while _width(text) >= columns:
+        text = text[:-1]
+    return text + "…"
+
+
 def table(head: Sequence[str], rows: Callable[[], Iterable[Sequence[str]]], right: Iterable[int] = ()) -> None:
-    """Columns on stdout; those in `right` are aligned to the right.
+    """Columns on stdout; those in `right` are aligned to the right. On a terminal cells that are too wide are cut.
 
     `rows` is asked twice, the first time for how wide they are: there may be very many.
     """
     widths = [_width(cell) for cell in head]
     for row in rows():
-        widths = [max(width, _width(printable(cell))) for width, cell in zip(widths, row, strict=True)]
-    flush_right = set(right)
+        widths = [max(width, min(_width(printable(cell)), _WIDEST)) for width, cell in zip(widths, row, strict=True)]
+    flush_right, whole = set(right), not sys.stdout.isatty()
     for row in chain([head], rows()):
-        line = [printable(cell) for cell in row]
+        line = [printable(cell) if whole else _cut(printable(cell), _WIDEST) for cell in row]
         cells = [
             " " * (width - _width(cell)) + cell if column in flush_right else cell + " " * (width - _width(cell))
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))

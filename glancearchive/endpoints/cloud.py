@@ -238,6 +238,8 @@ def transport(doing: str) -> Iterator[None]:
         raise ConnectError(f"{doing}: {one_line(cause)}") from error
     except (ksa_errors.AuthorizationFailure, ksa_errors.AuthPluginException) as error:
         raise AccessError(f"{doing}: {one_line(error)}", status=401) from error
+    except ksa_errors.DiscoveryFailure as error:
+        raise ConnectError(f"{doing}: no Keystone v3 at its auth_url: {one_line(root_cause(error))}") from error
     except ksa_errors.ClientException as error:
         raise ConnectError(f"{doing}: {one_line(error)}") from error
 

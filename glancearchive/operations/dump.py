@@ -124,7 +124,9 @@ def dump(
     if writer.header.source != source.label:
         writer.close()
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
-    if writer.resumed:
+    if finished:
+        log.info("adding to %s, which is %s meanwhile", path, writer.part_path)
+    elif writer.resumed:
         log.warning("going on with %s, which an earlier run has begun", writer.part_path)
     result = Dump(
         iter(()),
