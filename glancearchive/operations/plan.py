@@ -34,9 +34,11 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.resume import check_header, check_limit
 from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
 from glancearchive.format.state import Relation, new_header
+from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
 from glancearchive.operations.load import bring
 from glancearchive.operations.outlook import Outlook
+from glancearchive.operations.outputs import check_creation
 from glancearchive.operations.transfer import Stop, transfer
 
 
@@ -56,8 +58,8 @@ def plan_dump(
 
     With `base` a new archive would be an increment of that. `level`, `block_size`, `split` are as `dump` takes them.
 
-    Raises LocalError when `path` is something else; UsageError where it cannot be gone on with so, and when the volumes
-    of a new one would be too small.
+    Raises LocalError when `path` is something else, or cannot be created; UsageError where it cannot be gone on with so,
+    and when the volumes of a new one would be too small.
     """
     entries: dict[str, Entry] = {}
     relation = Relation(base.header.hash_key, base.name) if base is not None else None
@@ -71,6 +73,9 @@ def plan_dump(
             header = archive.header
             check_header(there[0], header, block_size, relation)
             entries = {entry.begin.id: entry for entry in archive.catalog.current() if entry.begin is not None}
+    else:
+        for directory in (split.directories if split else ()) or (path.parent,):
+            check_creation(part_of(directory / path.name))
     if places:
         check_limit(places, header)
     yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
