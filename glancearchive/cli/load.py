@@ -76,7 +76,7 @@ def load(
     if need:
         check_need_file(need)
     with (
-        opened_origin(archive, others) as origin,
+        opened_origin(archive, others, selection) as origin,
         showing_progress("loaded", quiet=quiet or as_json) as progress,
     ):
         lacking = _lacking(origin.source, archive) if need else None
@@ -92,7 +92,7 @@ def load(
             quiet=quiet or as_json,
             dry_run=dry_run,
         )
-        faults = list(origin.source.faults)
+        faults = selection.faults(origin.source.faults)
         needed = None
         if need and lacking:
             needed = tell_need(need, need_after_load(lacking.archive, lacking.held))

@@ -68,7 +68,7 @@ def plan(
         raise UsageError("--measure and --rate exclude one another")
     require_order(server, archive, "ARCHIVE SERVER")
     with (
-        opened_origin(archive, others) as origin,
+        opened_origin(archive, others, selection) as origin,
         showing_progress("planned", quiet=quiet or as_json) as progress,
     ):
         api = glance(server, region, interface, tls)
@@ -79,7 +79,7 @@ def plan(
         assert outlook is not None
         if measure:
             rate = measured(api, wishes.store)
-        faults = list(origin.source.faults)
+        faults = selection.faults(origin.source.faults)
     findings = tell_outlook(outlook, rate)
     sound = brought.sound(selection, [*faults, *findings])
     seconds, life = outlook.seconds(rate), outlook.token_seconds()

@@ -58,8 +58,8 @@ def plan_dump(
 
     With `base` a new archive would be an increment of that. `level`, `block_size`, `split` are as `dump` takes them.
 
-    Raises LocalError when `path` is something else, or cannot be created; UsageError where it cannot be gone on with so,
-    and when the volumes of a new one would be too small.
+    Raises LocalError when `path` is something else, or cannot be created; UsageError where it cannot be gone on with
+    so, and when the volumes of a new one would be too small.
     """
     entries: dict[str, Entry] = {}
     relation = Relation(base.header.hash_key, base.name) if base is not None else None

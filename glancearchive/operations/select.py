@@ -22,7 +22,7 @@ from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.policy import VISIBILITIES as VISIBILITIES
 from glancearchive.endpoints.policy import rule_for
 from glancearchive.errors import UsageError
-from glancearchive.image import Buffer, Image
+from glancearchive.image import Buffer, Image, ImageFault
 
 Metadata = Mapping[str, Any]
 
@@ -135,6 +135,7 @@ class Selection:
             self._words.append(f"--exclude {text}")
         self.seen = 0  # images that were asked about
         self.chosen = 0
+        self._chosen_ids: set[object] = set()
 
     def __bool__(self) -> bool:
         """Whether anything was asked for: without, every image is chosen."""
@@ -149,7 +150,17 @@ class Selection:
         chosen = all(included) and not any(excluded)
         self.seen += 1
         self.chosen += chosen
+        if chosen and self:
+            self._chosen_ids.add(metadata.get("id"))
         return chosen
+
+    def faults(self, faults: Iterable[str]) -> list[str]:
+        """Those of the `faults` of a source that count, once all images were seen: not those of images not chosen."""
+        return [
+            fault
+            for fault in faults
+            if not (self and isinstance(fault, ImageFault)) or fault.image_id in self._chosen_ids
+        ]
 
     @property
     def filters(self) -> dict[str, str]:
@@ -184,8 +195,8 @@ class Selected:
 
     @property
     def faults(self) -> Sequence[str]:
-        """Those of the source, whatever is chosen."""
-        return self._source.faults
+        """Those of the source but for other images, as far as they are known yet."""
+        return self._selection.faults(self._source.faults)
 
     def images(self) -> Iterator[Image]:
         for image in self._source.images():
