@@ -62,7 +62,7 @@ def plan(
     \b
     glancearchive plan region.gla mycloud
     glancearchive plan region.gla mycloud --measure
-    glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a=web --id-policy new
+    glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a7c9e20b84d3fa6c1e58b90d2473f=web
     """  # noqa: D301  # click wants the backspace itself
     if measure and rate is not None:
         raise UsageError("--measure and --rate exclude one another")

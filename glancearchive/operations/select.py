@@ -31,6 +31,7 @@ _FILTERS = ("name", "tag", "owner", "visibility", "status", "disk_format", "cont
 _PARAMETERS = {"limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "size_min", "size_max"}
 STATUSES = ("queued", "saving", "uploading", "importing", "active", "deactivated", "killed", "deleted")
 
+_NAMED = 5  # owners in a message
 _AGE = re.compile(r"(\d+)([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -136,6 +137,7 @@ class Selection:
         self.seen = 0  # images that were asked about
         self.chosen = 0
         self._chosen_ids: set[object] = set()
+        self._owners: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether anything was asked for: without, every image is chosen."""
@@ -150,9 +152,19 @@ class Selection:
         chosen = all(included) and not any(excluded)
         self.seen += 1
         self.chosen += chosen
+        if not chosen and len(self._owners) < _NAMED and metadata.get("owner"):
+            self._owners.add(str(metadata["owner"]))
         if chosen and self:
             self._chosen_ids.add(metadata.get("id"))
         return chosen
+
+    @property
+    def hint(self) -> str:
+        """What may be wrong where nothing was chosen; "" when nothing is known of that."""
+        if not any(kind == "owner" for kind, _ in self._conditions):
+            return ""
+        among = f"; among those of these images are {', '.join(sorted(self._owners))}" if self._owners else ""
+        return f"--owner takes ids of projects, not their names{among}"
 
     def faults(self, faults: Iterable[str]) -> list[str]:
         """Those of the `faults` of a source that count, once all images were seen: not those of images not chosen."""
