@@ -14,7 +14,7 @@ from typing import Any
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
 from glancearchive.endpoints.archive_source import not_all_here
-from glancearchive.endpoints.archive_target import NO_DIGEST, recorded
+from glancearchive.endpoints.archive_target import NO_DIGEST, recordable, recorded
 from glancearchive.endpoints.arrival import BURNT, NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_import import ImportMethod, conversion, converted_reason, is_staged
@@ -120,8 +120,11 @@ class _Recording:
 
     def receive(self, image: Image, _source: Source, _progress: Progress) -> Outcome:
         entry = self._entries.get(image.id) or (self._base.entry(image.id) if self._base is not None else None)
+        image, lost = recordable(image)
         known = recorded(image, entry) if entry is not None else None
-        return known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
+        outcome = known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
+        outcome.dropped += lost
+        return outcome
 
 
 class _Looking:
