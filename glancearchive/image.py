@@ -143,13 +143,15 @@ class Outcome:
     dropped: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     new_id: str = ""  # the id at the target, where it is another
+    doubtful: bool = False  # there is a `reason` to look at it, whatever the action
 
     @property
     def clean(self) -> bool:
         """Whether there is nothing here that an operator has to look at."""
         if self.action in (Action.REFUSED, Action.CONFLICT, Action.HELD, Action.FAILED):
             return False
-        return not (self.dropped or self.differences or (self.reason and self.action is not Action.NO_DATA))
+        reason = self.reason and (self.doubtful or self.action is not Action.NO_DATA)
+        return not (self.dropped or self.differences or reason)
 
 
 class Source(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -207,6 +208,23 @@ def test_dump_beyond_the_largest_file(out: Path) -> None:
         assert again.code == 0, again.stderr
     assert run("verify", out / "x.gla", "--glance-hash").code == 0
     assert contents(out).keys() == {"x.gla"}
+
+
+def test_dump_of_files_without_space_says_what_is_committed(out: Path, tmp_path: Path) -> None:
+    """Small images that were told as copied before the last checkpoint may not be in it."""
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        (tmp_path / "images" / f"{number}.img").write_bytes(pattern(MIB // 2, number))
+    done = run("dump", tmp_path / "images", out / "x.gla", "--jobs", "1", preexec=small_files)
+    told = done.stderr.count("copied:")
+    assert (done.code, told > 0) == (3, True)
+    hints = [line for line in done.stderr.splitlines() if "once there is room" in line]
+    assert len(hints) == 1
+    [said] = re.findall(r"(\d+) images? whole in it; whatever else was told is read again", done.stderr)
+    listed = run("list", out / "x.gla.part", "--json").json["images"]
+    assert int(said) == sum(image["status"] == "complete" for image in listed)
+    assert run("dump", tmp_path / "images", out / "x.gla").code == 0
+    assert len(run("list", out / "x.gla", "--json").json["images"]) == 12
 
 
 @pytest.mark.parametrize("to_directory", [False, True])

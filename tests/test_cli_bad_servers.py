@@ -21,10 +21,14 @@ from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
 from tests.test_cli_bad_input import EVIL
 
 HTML = {"Content-Type": "text/html"}
+JSON = {"Content-Type": "application/json"}
 NO_SERVER: dict[str, tuple[Reply, str]] = {
     "a web page": (Reply(200, b"<html><body><h1>It works</h1></body></html>", HTML), "no Glance v2"),
     "other JSON": (Reply.json({"servers": []}), "no list of images"),
     "no object": (Reply.json([1]), "no list of images"),
+    "deep JSON": (Reply(200, b'{"images":[' + b"[" * 200_000, JSON), "no Glance v2"),
+    "deep JSON of an error": (Reply(500, b"[" * 200_000, JSON), "500"),
+    "a number of 5000 digits": (Reply(200, b'{"images":[], "x":' + b"9" * 5000 + b"}", JSON), "no Glance v2"),
     "no JSON": (Reply(200, b"\xff\xfe\x00", {"Content-Type": "application/json"}), "no Glance v2"),
     "a login page": (Reply(302, b"", {"Location": "/login"}), "redirects to /login"),
     "closed at once": (Reply(drop=True), "."),
@@ -227,6 +231,37 @@ def test_a_listing_that_makes_no_sense(listing: Any, tmp_path: Path) -> None:
     assert "x.gla" not in contents(tmp_path)
 
 
+def test_a_listing_that_is_nested_too_deeply_later_on(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [server.good]}), Reply(200, b'{"images":' * 50_000, JSON))
+        assert_stopped(run("dump", server.url, tmp_path / "x.gla", impatient=True), "listing images")
+
+
+@pytest.mark.parametrize("command", ["dump", "size", "compare"])
+def test_a_listing_that_leads_back_is_not_taken_for_all(command: str, archive: Path, tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [server.bad, server.good], "next": "/v2/images?marker=x"}))
+        more = {"dump": [tmp_path / "x.gla"], "size": [], "compare": [archive]}[command]
+        done = run(command, server.url, *more, "--json", impatient=True)
+    assert done.code == 1
+    said = f"after image {server.good['id']} the same ones come again; whether these are all is not known"
+    assert done.stderr.count(said) == 1
+    assert said in done.text
+    if command == "dump":
+        assert [image["action"] for image in done.json["images"]] == ["copied", "copied"]
+
+
+def test_an_id_that_no_entry_can_have_is_told_and_left_out(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        ids = ["../../../tmp/evil", "a/b", "x" * 129]
+        server.on("GET", "/v2/images", Reply.json({"images": [{**server.bad, "id": name} for name in ids]}))
+        done = run("dump", server.url, tmp_path / "x.gla", "--json")
+    assert {name: one["action"] for name, one in done.images.items()} == dict.fromkeys(ids, "failed")
+    assert all("cannot be recorded" in one["reason"] for one in done.images.values())
+    assert done.code == 1
+    assert run("list", tmp_path / "x.gla", "--json").json["images"] == []
+
+
 REFUSALS: dict[str, tuple[str, Reply, str, str]] = {
     "create 403": ("POST", Reply(403, b"{}"), "failed", "403"),
     "create 409": ("POST", Reply(409, b"{}"), "conflict", "refuses its id"),
@@ -314,3 +349,26 @@ def test_a_silent_server_does_not_keep_the_program_from_ending(
     done = finished(process.returncode, stdout, stderr)
     assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
     assert "x.gla" not in contents(tmp_path)
+
+
+def test_images_that_are_half_loaded_there_are_told(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        ids = {name: f"{name}-id" for name in ("right", "wrong", "queued", "foreign")}
+        marks = {"right": server.bad["os_hash_value"], "wrong": "ab" * 64, "queued": "ab" * 64}
+        images = []
+        for name, image_id in ids.items():
+            value = f"{image_id} sha512:{marks[name]}" if name in marks else "hi"
+            image = server.bad | {"id": image_id, "glancearchive_transfer": value}
+            if name == "queued":
+                image |= {"status": "queued", "size": None, "os_hash_value": None, "checksum": None}
+            images.append(image)
+            server.on("GET", server.data_path(image), Reply(200, DATA))
+        server.on("GET", "/v2/images", Reply.json({"images": images}))
+        done = run("dump", server.url, tmp_path / "x.gla", "--json")
+        server.on("GET", "/v2/images", Reply.json({"images": images[2:3]}))
+        alone = run("dump", server.url, tmp_path / "y.gla", "--json")
+    found = {name: done.images[image_id] for name, image_id in ids.items()}
+    assert [found[name]["action"] for name in ids] == ["copied", "copied", "no-data", "copied"]
+    assert [bool(re.search("was not finished", found[name]["reason"])) for name in ids] == [True, True, True, False]
+    assert f"instead of sha512:{'ab' * 64}" in found["wrong"]["reason"]
+    assert (done.code, alone.code) == (1, 1)

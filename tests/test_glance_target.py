@@ -25,15 +25,22 @@ from glancearchive.errors import (
     NoDataError,
 )
 from glancearchive.image import Action, Digest, Holding, Image, Outcome
+from glancearchive.operations.plan import plan_load
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import MIB, Glance
 from tests.cloud.images import pattern
-from tests.glances import DATA, IMPATIENT, Counter, Memory, api, carried, metadata, receive
-from tests.scripted_http import FORWARD, Reply, ScriptedHttp
+from tests.glances import DATA, IMPATIENT, Counter, Memory, Shelf, api, carried, metadata, receive
+from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
 
 
 def load(url: str, image: Image, source: Memory | None = None, **options: Any) -> Outcome:
     return receive(GlanceTarget(api(url), **options), image, source or Memory(DATA))
+
+
+def foresee(url: str, image: Image, **options: Any) -> Outcome:
+    """What a dry run says of it."""
+    [outcome] = plan_load(Shelf((image, b"")), api(url), progress=Counter(), **options)
+    return outcome
 
 
 def test_an_image_arrives_with_everything(glance_b: Glance) -> None:
@@ -265,6 +272,19 @@ def test_images_without_data(glance_b: Glance) -> None:
     assert carried(client.show(refused.id)) == carried(refused.metadata)
 
 
+@pytest.mark.parametrize("status", ["queued", "saving"])
+def test_data_of_an_image_that_has_none_are_a_conflict(glance_b: Glance, status: str) -> None:
+    image = Image(metadata(status=status, size=None, checksum=None, os_hash_value=None), absent=status)
+    glance_b.client().add(b"xy", id=image.id)
+    before = glance_b.client().show(image.id)
+    outcome = load(glance_b.url, image, Memory(b""), update_metadata=True)
+    assert (outcome.action, outcome.clean) == (Action.CONFLICT, False)
+    assert f"has data under this id, 2 bytes; the source has none: {status}" in outcome.reason
+    foreseen = foresee(glance_b.url, image)
+    assert (foreseen.action, foreseen.reason) == (outcome.action, outcome.reason)
+    assert glance_b.client().show(image.id) == before
+
+
 def test_data_that_turn_out_to_be_missing(glance_b: Glance) -> None:
     image = Image(metadata())
     outcome = load(glance_b.url, image, Memory(b"", NoDataError("the server has lost them")))
@@ -277,6 +297,63 @@ def test_a_deactivated_image_is_deactivated_before_anybody_sees_it(glance_b: Gla
     assert load(glance_b.url, image).clean
     found = glance_b.client().show(image.id)
     assert (found["status"], found["visibility"]) == ("deactivated", "public")
+
+
+def test_an_image_that_is_deactivated_there_alone_is_not_reactivated(glance_b: Glance) -> None:
+    """And nothing is called updated that was not."""
+    image, client = Image(metadata(color="red")), glance_b.client()
+    load(glance_b.url, image)
+    api(glance_b.url).deactivate(image.id)
+    line = "status: target has 'deactivated', source has 'active'"
+    for action in (Action.PRESENT, Action.UPDATED):
+        if action is Action.UPDATED:
+            client.patch(image.id, {"op": "replace", "path": "/color", "value": "blue"})
+        foreseen = foresee(glance_b.url, image, update_metadata=True)
+        outcome = load(glance_b.url, image, update_metadata=True)
+        assert (outcome.action, outcome.differences) == (action, [line])
+        assert (foreseen.action, foreseen.differences) == (action, [line])
+    assert client.show(image.id)["status"] == "deactivated"
+
+
+REFUSED_MARK = [(409, b"{}"), (403, b"{}"), (413, b'{"message": "too much"}'), (500, b"{}")]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSED_MARK)
+def test_a_mark_that_stays_is_a_failure(glance_b: Glance, status: int, body: bytes) -> None:
+    image = Image(metadata(color="red", refused="yes"))
+    with ScriptedHttp(glance_b.url) as proxy:
+
+        def patch(request: Request) -> Reply:
+            no = policy.MARK.encode() in request.body or b"/refused" in request.body
+            return Reply(status, body) if no else FORWARD
+
+        proxy.responders["PATCH", f"/v2/images/{image.id}"] = patch
+        outcomes = [load(proxy.url, image), load(proxy.url, image)]
+    for outcome in outcomes:
+        assert outcome.action is Action.FAILED
+        assert outcome.reason.startswith(
+            "its data are right, but it is still marked as being loaded: the target refuses"
+        )
+        assert str(status) in outcome.reason
+        assert [line.split(":")[0] for line in outcome.dropped] == ["refused"]
+    assert glance_b.client().show(image.id)["color"] == "red"
+    assert load(glance_b.url, image).clean
+    assert policy.MARK not in glance_b.client().show(image.id)
+
+
+def test_a_mark_that_another_load_has_removed_is_gone(glance_b: Glance) -> None:
+    image = Image(metadata(color="red"))
+    client = glance_b.client()
+    with ScriptedHttp(glance_b.url) as proxy:
+
+        def patch(request: Request) -> Reply:
+            if policy.MARK in client.show(image.id):
+                client.patch(image.id, policy.REMOVE_MARK)
+            return FORWARD
+
+        proxy.responders["PATCH", f"/v2/images/{image.id}"] = patch
+        outcome = load(proxy.url, image)
+    assert (outcome.action, outcome.clean) == (Action.COPIED, True)
 
 
 def test_an_encryption_key_survives_the_deletion_of_the_copy(glance_b: Glance) -> None:

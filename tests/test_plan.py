@@ -19,6 +19,7 @@ from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Holding, Image
 from glancearchive.operations.load import load
+from glancearchive.operations.plan import plan_load
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
 from tests.cloud.images import pattern
@@ -271,3 +272,16 @@ def test_an_image_whose_metadata_are_lost(glance_b: Glance) -> None:
         shelf.broken = ImageFileError("is no JSON")
         (done,) = load(shelf, api(glance_b.url), progress=Counter())
         assert (done.action, done.reason) == (action, reason)
+
+
+@pytest.mark.parametrize("status", ["active", "saving"])
+def test_an_image_of_unknown_size_is_not_read_to_count_it(status: str, glance_b: Glance) -> None:
+    image = Image(metadata(DATA, size=None))
+    client = glance_b.client()
+    client.create(**policy.creation_body(image, policy.mark_for(image)))
+    client.upload(image.id, DATA)
+    with closing(sqlite3.connect(glance_b.database, timeout=60)) as database, database:
+        database.execute("UPDATE images SET status = ? WHERE id = ?", (status, image.id))
+    shelf = Shelf((image, DATA))
+    (outcome,) = plan_load(shelf, api(glance_b.url), progress=Counter())
+    assert (outcome.action, shelf.reads) == ("copied" if status == "active" else "failed", {})

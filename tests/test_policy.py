@@ -157,6 +157,32 @@ def test_a_mark_names_the_image_and_its_data() -> None:
     assert len(policy.mark_for(longest)) <= 255
 
 
+def test_an_image_that_was_half_loaded_at_the_source_is_reported() -> None:
+    described = {"id": ID, "status": "active", "os_hash_algo": "sha512", "os_hash_value": "ab"}
+    right, wrong, kept = (
+        Image({**described, **more})
+        for more in (
+            {MARK: f"{ID} sha512:ab"},
+            {MARK: f"{ID} sha512:cd"},
+            {MARK: f"{ID} no-data", "status": "queued", "os_hash_value": None},
+        )
+    )
+    moved = Image({**right.metadata, "id": "another", SOURCE_ID: ID})
+    assert "sha512:ab instead of sha512:cd" in policy.unfinished(wrong)
+    for image in (right, kept, moved):
+        assert "not finished" in policy.unfinished(image)
+        assert "instead" not in policy.unfinished(image)
+    for image in (right, wrong, kept, moved):
+        assert policy.reports(image) == [f"{MARK}: dropped: {policy.unfinished(image)}"]
+    for value in ("hi", "a snapshot sha512:ab", 3, None):
+        foreign = Image({**described, MARK: value})
+        assert policy.unfinished(foreign) == ""
+        [line] = policy.reports(foreign)
+        assert line.startswith(f"{MARK}: dropped: ")
+        assert repr(value) in line
+    assert policy.reports(Image(described)) == []
+
+
 def test_member_differences() -> None:
     image = Image({"id": ID, "visibility": "shared"}, [{"member_id": "a", "status": "accepted"}, {"member_id": "b"}])
     current = [{"member_id": "a", "status": "pending"}, {"member_id": "c", "status": "pending"}]

@@ -284,6 +284,9 @@ def test_volumes_and_shares_on_disks_of_their_own(volumes: list[Path], several: 
         shutil.copy(share, disk)
         shutil.copy(volume.with_name("region.par2"), disk)
         disks.append(disk)
+    for first, *more in (disks[1:], disks[:0:-1]):
+        found = run("verify", first, *(f"--with={disk}" for disk in more), "--json").json["recovery"]
+        assert found["repairable"], "disk 0 stayed away, and the others have enough"
     flip(disks[0] / volumes[0].name, 100_000)
     done = run("repair", disks[0] / volumes[0].name, *(f"--with={disk}" for disk in disks[2:]), "-o", tmp_path / "out")
     assert done.code == 0, done.text + done.stderr

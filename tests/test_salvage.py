@@ -115,3 +115,21 @@ def test_an_interrupted_dump_whose_first_record_is_damaged(tmp_path: Path) -> No
         assert {f"{image.name}.raw": b"".join(image.content().chunks()) for image in opened} == {
             f"{image_id}.raw": content for image_id, content in data.items()
         }
+
+
+def test_an_archive_that_may_have_more_images_than_are_known(archive: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gla"
+    (frame, *_) = places(archive, RecordType.FRAME)
+    cut.write_bytes(archive.read_bytes()[: frame[0] + 50])
+    said = "how many images there were"
+    for arguments in (["show", cut, "three"], ["extract", cut, "three", "-o", "-"]):
+        done = run(*arguments)
+        assert (done.code, done.stdout) == (3, b"")
+        assert f"no image 'three' in what is left of the archive; what is not known: {said}" in done.stderr
+    verified = run("verify", cut)
+    assert (verified.code, "0 of 0 images are whole" in verified.text) == (1, True)
+    assert f"not known: {said}" in verified.text
+    [line] = run("verify", cut, "--json").json["unknown"]
+    assert line.startswith(said)
+    assert run("show", archive, "no such image").code == 2
+    assert run("verify", archive, "--json").json["unknown"] == []

@@ -158,6 +158,7 @@ def test_reslice_without_a_volume(archive: Path, files: Path, tmp_path: Path) ->
     done = run("reslice", tmp_path / "in", tmp_path / "b.gla", "--json")
     assert done.code == 1
     assert done.json["faults"] == ["a.002.gla: volume 2 is missing"]
+    assert "--with names what is elsewhere" in done.stderr
     failed = [image for image in done.json["images"] if image["action"] == "failed"]
     assert failed
     for image in failed:

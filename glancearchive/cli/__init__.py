@@ -6,7 +6,6 @@ Exit codes: 0 all done and well; 1 done, but with findings; 2 wrong usage; 3 cou
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from glancearchive.cli.compare import compare
 from glancearchive.cli.completion import completion, manual
 from glancearchive.cli.dump import dump
 from glancearchive.cli.extract import extract
-from glancearchive.cli.inspect import list_images, show, verify
+from glancearchive.cli.inspect import list_images, show
 from glancearchive.cli.livecopy import livecopy
 from glancearchive.cli.load import load
 from glancearchive.cli.logs import log_end, log_options, start_logging
@@ -31,6 +30,8 @@ from glancearchive.cli.recovery import protect, repair
 from glancearchive.cli.reslice import reslice
 from glancearchive.cli.salvage import salvage
 from glancearchive.cli.size import size
+from glancearchive.cli.stdout import whole_stdout
+from glancearchive.cli.verify import verify
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
 
@@ -58,14 +59,11 @@ for command in (completion, manual):
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
     # A stream is None when the shell closed it; what was put in its place is not for writing.
-    sys.stdout = sys.stdout or open(1, "w", encoding="ascii", closefd=False)  # noqa: SIM115
+    sys.stdout = whole_stdout(sys.stdout)
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     start_logging()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names may have characters that the terminal's encoding lacks.
-        sys.stdout.reconfigure(errors="backslashreplace")
     code: object
     try:
         code = cli.main(standalone_mode=False)

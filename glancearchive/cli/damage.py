@@ -10,6 +10,7 @@ import click
 from glancearchive.cli.output import note, printable, tell
 from glancearchive.errors import MissingError
 from glancearchive.format.pagecache import Dropped
+from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Report
 
 
@@ -45,3 +46,16 @@ def tell_damage(report: Report) -> None:
         tell(f"{word}: {damage.fault} [{damage.fault.layer}]", "red")
         for image in filter(None, damage.images):
             click.echo(f"  costs image {printable(image)}")
+
+
+def unknown_images(archive: Archive) -> list[str]:
+    """What cannot be known of `archive`, a line each."""
+    lines = [f"image number {image.number}: no record at hand says what it is" for image in archive if not image.id]
+    end = archive.ends.get(max(archive.volumes))
+    if end is None or not end.final:
+        lines.append("how many images there were: the last end record is not at hand")
+    else:
+        missing = end.images - len(archive.catalog.entries)
+        if missing > 0:
+            lines.append(f"{missing} of {end.images} images: no record at hand mentions them")
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,14 +20,18 @@ from glancearchive.cli.recovery import protecting_dump, protection_document, rec
 from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options
 from glancearchive.cli.volumes import check_out, committed_in, volume_options
-from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, UsageError
+from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, NoSpaceError, UsageError
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.places import Split
 from glancearchive.format.schema import BLOCK_SIZES
 from glancearchive.format.volumes import find_volumes
 from glancearchive.operations.select import Selected, Selection
+from glancearchive.plural import counted
 from glancearchive.recovery.amount import Amount
 from glancearchive.recovery.program import find_program
+
+if TYPE_CHECKING:
+    from glancearchive.operations.dump import Dump
 
 _BLOCK_SIZES = {f"{size >> 10}K": size for size in BLOCK_SIZES}
 
@@ -190,9 +194,8 @@ def dump(
             outcomes = list(told(result.outcomes, progress, quiet or as_json, dry_run=dry_run))
         except (GlanceArchiveError, KeyboardInterrupt) as error:
             part = result.part()
-            if part is not None and result.begun():
-                place = committed_in(part, result.volumes())
-                note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
+            if part is not None:
+                _tell_what_stays(result, part, error)
             raise error
         faults = list(images.faults)
         for fault in faults:
@@ -245,3 +248,16 @@ def dump(
     if protection and not as_json:
         tell_protection(protection)
     return code
+
+
+def _tell_what_stays(result: Dump, part: Path, error: BaseException) -> None:
+    """Say how a dump that `error` has ended goes on; `part` is the volume under way."""
+    room = ", once there is room" if isinstance(error, NoSpaceError) else ""
+    if result.begun():
+        place = committed_in(part, result.volumes())
+        note(f"glancearchive: what was committed is in {place}; the same command goes on from there{room}")
+    elif room:
+        note(f"glancearchive: the same command goes on{room}")
+    if isinstance(error, LocalError):
+        # What was taken since the last checkpoint is lost with the medium, and had been told by then.
+        note(f"glancearchive: {counted(result.whole(), 'image')} whole in it; whatever else was told is read again")

@@ -1,29 +1,21 @@
-"""``list``, ``show``, ``verify``: commands that only read an archive."""
+"""``list`` and ``show``: what is in an archive; and what all commands that read one share."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 import glancearchive
-from glancearchive.cli.assessment import assessing, assessment_document, hint_at_repair, tell_assessment
-from glancearchive.cli.damage import cache_word, damage_documents, tell_cache, tell_damage
-from glancearchive.cli.need import need_option, tell_need
-from glancearchive.cli.output import emit_json, note, printable, size_text, table, tell
-from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.damage import unknown_images
+from glancearchive.cli.output import emit_json, note, printable, size_text, table
 from glancearchive.cli.select import not_found, select_options, tell_choice
-from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, UsageError
+from glancearchive.errors import FormatError, MissingError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.imageparts import NO_DATA
-from glancearchive.format.pagecache import drop
 from glancearchive.format.reader import Archive
-from glancearchive.format.verifier import Damage, Depth, Report
-from glancearchive.format.volumes import find_volumes
-from glancearchive.operations.need import check_need_file, check_needs, need_after_verify
 from glancearchive.operations.select import Selection
 from glancearchive.plural import counted
 
@@ -45,10 +37,15 @@ def choose(archive: Archive, names: tuple[str, ...]) -> list[ArchivedImage]:
     """The images that `names` (ids or names) stand for, all when there are none. Raises UsageError.
 
     Of several of one name the one is meant that has data, if the others never had any: they were queued, or superseded.
+    Raises FormatError for one that is not found where not all images are known.
     """
     chosen: list[ArchivedImage] = []
     for name in names:
         found = archive.find(name)
+        if not found and (unknown := unknown_images(archive)):
+            raise FormatError(
+                f"no image {name!r} in what is left of the archive; what is not known: {'; '.join(unknown)}"
+            )
         if not found:
             raise UsageError(f"no image {name!r} in the archive (see: glancearchive list)")
         if len(found) > 1:
@@ -65,6 +62,8 @@ def tell_faults(archive: Archive) -> int:
     """Say on stderr what is wrong with the archive itself; the exit code that this alone deserves."""
     for fault in archive.faults:
         note(f"glancearchive: {fault} [{fault.layer}]", "yellow")
+    if any(isinstance(fault, MissingError) for fault in archive.faults):
+        note("glancearchive: --with names what is elsewhere, or its directory; without it, what is whole is used")
     return 1 if archive.faults else 0
 
 
@@ -189,111 +188,3 @@ def show(archive: Path, image: str, others: tuple[Path, ...], as_json: bool) -> 
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             click.echo(f"  {printable(key)} = {printable(text)}")
         return code
-
-
-@click.command()
-@archive_argument
-@with_option
-@click.option("--quick", is_flag=True, help="Compare stored bytes with their digests only; decompress nothing.")
-@click.option("--glance-hash", is_flag=True, help="Also rebuild every image and recompute the hash its Glance had.")
-@click.option("--uncached", is_flag=True, help="Read from the medium, not what the system remembers of it.")
-@need_option
-@json_option
-@quiet_option
-def verify(
-    archive: Path,
-    others: tuple[Path, ...],
-    quick: bool,
-    glance_hash: bool,
-    uncached: bool,
-    need: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    """Check ARCHIVE and name all damage: where it is, and which images it costs.
-
-    By default every record, frame, block and image digest is checked. Exit code 1 when there is damage,
-    or when images lack data that their Glance had.
-
-    \b
-    glancearchive verify --quick region.gla
-    glancearchive verify --glance-hash region.gla --json
-    glancearchive verify region.gla --need region.need
-    """  # noqa: D301  # click wants the backspace itself
-    if quick and glance_hash:
-        raise UsageError("--quick and --glance-hash exclude one another")
-    depth = Depth.QUICK if quick else Depth.GLANCE if glance_hash else Depth.FULL
-    root_digest, finished = None, False
-    if need:
-        check_need_file(need)
-    cache = drop(find_volumes(archive, *others)) if uncached else None
-    if cache:
-        tell_cache(archive, cache)
-    try:
-        with (
-            glancearchive.open(archive, *others) as opened,
-            showing_progress("verified", quiet=quiet or as_json) as progress,
-        ):
-            if need:
-                check_needs(opened)
-            rebuilt = sum(image.size or 0 for image in opened) if glance_hash else 0
-            progress.expect_bytes(sum(volume.size for one in opened.chain for volume in one.volumes.values()) + rebuilt)
-            report = glancearchive.verify(opened, depth, progress.count)
-            needed = tell_need(need, need_after_verify(opened, report)) if need else None
-            finished = opened.finished
-            root_digest = opened.root_digest.hex() if opened.root_digest else None
-    except (ArchiveError, LocalError):
-        hint_at_repair(archive)
-        raise
-    except FormatError as error:  # an archive, but too little of it is left to open it
-        report, needed = Report([Damage(error)]), None
-        if need:
-            note(f"glancearchive: {need}: not written, for nothing is known of what {archive} had")
-    recovery = assessing(archive, *others, damaged=bool(report.damage), quiet=quiet or as_json)
-    if as_json:
-        document = _report_document(archive, depth, report, finished, root_digest) | {"cache": cache_word(cache)}
-        document |= {"need": needed}
-        emit_json(document | {"recovery": assessment_document(recovery) if recovery else None})
-    else:
-        _print_report(depth, report, root_digest, lambda: tell_assessment(recovery, archive))
-    return 0 if report.ok else 1
-
-
-def _report_document(
-    path: Path, depth: Depth, report: Report, finished: bool, root_digest: str | None
-) -> dict[str, Any]:
-    return {
-        "archive": str(path),
-        "ok": report.ok,
-        "finished": finished,
-        "root_digest": root_digest,
-        "depth": depth.name.lower(),
-        "checked": report.checked,
-        "images": (
-            {"id": image.id, "name": image.name, "status": image.status, "reason": image.reason}
-            for image in report.images
-        ),
-        "damage": damage_documents(report),
-    }
-
-
-def _print_report(
-    depth: Depth, report: Report, root_digest: str | None, tell_more: Callable[[], None] = lambda: None
-) -> None:
-    tell_damage(report)
-    for state in report.images:
-        if state.status != "valid" or state.reason:
-            why = f": {state.reason}" if state.reason else ""
-            tell(f"{state.status}: image {state.id or '(unknown)'} ({state.name!r}){why}", "yellow")
-    valid = sum(state.status == "valid" for state in report.images)
-    verb = "is" if len(report.images) == 1 else "are"
-    click.echo(f"{valid} of {counted(len(report.images), 'image')} {verb} whole and can be loaded or extracted")
-    tell_more()
-    checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
-    if report.ok:
-        tell(f"ok: {checked[depth]} match; root digest {root_digest}", "green")
-    else:
-        lacking = f", {counted(len(report.lacking), 'image')} without their data" if report.lacking else ""
-        missing = sum(isinstance(damage.fault, MissingError) for damage in report.damage)
-        absent = f", {counted(missing, 'file')} or more not at hand" if missing else ""
-        tell(f"NOT OK: {counted(len(report.damage) - missing, 'place')} damaged{absent}{lacking}", "red")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import glancearchive
+from glancearchive.cli.damage import unknown_images
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note, tell
@@ -51,7 +52,7 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
             | {"frame": stray.header.number, "blocks": stray.blocks, "used": adopt(opened, stray)}
             for stray in find_strays(opened)
         ]
-        unknown = _unknown(opened)
+        unknown = unknown_images(opened)
         for one in strays:
             what = "is used" if one["used"] else "nothing tells which blocks they are"
             note(f"glancearchive: {one['volume']}: frame {one['frame']} is described nowhere; its blocks: {what}")
@@ -86,16 +87,3 @@ def _check_alone(archive: Archive, path: Path) -> None:
 
 def _document(archive: Archive, begin: int, end: int, volume: int) -> dict[str, Any]:
     return {"volume": archive.volume_name(volume), "begin": begin, "end": end}
-
-
-def _unknown(archive: Archive) -> list[str]:
-    """What cannot be known of `archive`, a line each."""
-    lines = [f"image number {image.number}: no record at hand says what it is" for image in archive if not image.id]
-    end = archive.ends.get(max(archive.volumes))
-    if end is None or not end.final:
-        lines.append("how many images there were: the last end record is not at hand")
-    else:
-        missing = end.images - len(archive.catalog.entries)
-        if missing > 0:
-            lines.append(f"{missing} of {end.images} images: no record at hand mentions them")
-    return lines

@@ -153,7 +153,8 @@ class ArchiveSource:
             for frame in new:
                 self._memory.record_damage(frame)
         if lacking:
-            places = "; ".join(map(str, lacking.faults[:_PLACES]))
+            texts = (str(fault).removeprefix(f"image {found.id}: ") for fault in lacking.faults[:_PLACES])
+            places = "; ".join(texts)
             more = f"; and {len(lacking.faults) - _PLACES} more" if len(lacking.faults) > _PLACES else ""
             raise HeldError(f"{not_all_here(image)}: {places}{more}")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from glancearchive.endpoints.policy import rule_for
+from glancearchive.endpoints import policy
 from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, NoDataError, ServerError
 from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.content import Segment
@@ -47,11 +47,14 @@ class ArchiveTarget:
         Of metadata that an archive cannot have it is told; the rest are recorded without.
         """
         image, lost = recordable(image)
-        outcome = self._received(image, source, progress)
+        outcome = self._receive(image, source, progress)
         outcome.dropped += lost
+        if doubt := policy.unfinished(image):
+            outcome.reason = "; ".join(filter(None, (outcome.reason, doubt)))
+            outcome.doubtful = True
         return outcome
 
-    def _received(self, image: Image, source: Source, progress: Progress) -> Outcome:
+    def _receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         entry = self._writer.recorded(image.id)
         if entry is not None:
             known = self._receive_known(image, entry)
@@ -166,7 +169,7 @@ class ArchiveTarget:
             if not IMAGE_ID.fullmatch(image.id):
                 raise
             outcome.action, outcome.reason = Action.FAILED, f"its metadata cannot be recorded: {error}"
-            own = {key: value for key, value in archivable(image).items() if not rule_for(key).custom}
+            own = {key: value for key, value in archivable(image).items() if not policy.rule_for(key).custom}
             try:
                 return self._writer.begin(image.id, own)
             except ValueError:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import warnings
 
-import requests
 import urllib3
 
 from glancearchive.endpoints.cloud import Cloud, new_session, transport
 from glancearchive.endpoints.clouds_yaml import configured
-from glancearchive.endpoints.responses import server_message
+from glancearchive.endpoints.responses import document, server_message
 from glancearchive.endpoints.server_url import as_url
 from glancearchive.errors import AccessError, NotGlanceError, ServerError, UsageError
 
@@ -81,8 +80,8 @@ def _ask(cloud: Cloud) -> None:
             f"no Glance v2 there: {error.message}", status=error.status, request_id=error.request_id
         ) from error
     try:
-        listing = response.json()
-    except requests.exceptions.JSONDecodeError:
+        listing = document(response)
+    except ValueError:
         kind = response.headers.get("Content-Type", "of unknown type")
         raise NotGlanceError(f"no Glance v2 there: {doing}: the answer is {kind}: {server_message(response)}") from None
     if not isinstance(listing, dict) or not isinstance(listing.get("images"), list):

@@ -19,6 +19,7 @@ import requests
 from glancearchive.endpoints.cloud import Body, Cloud
 from glancearchive.endpoints.download import Download, begin_download
 from glancearchive.endpoints.image_list import Json, all_images, objects
+from glancearchive.endpoints.responses import document
 from glancearchive.endpoints.retry import Patience
 from glancearchive.errors import AccessError, NotFoundError, NotGlanceError, RefusedError
 
@@ -34,13 +35,14 @@ class GlanceApi:
         self.patience = patience or Patience()
         self.label = cloud.label
 
-    def images(self, **properties: str) -> Iterator[Json]:
+    def images(self, doubts: list[str] | None = None, /, **properties: str) -> Iterator[Json]:
         """Every image the caller may see, hidden ones and all pages included, once each, oldest first.
 
-        With `properties`, only those that have these values.
+        With `properties`, only those that have these values. `doubts` gets a line where the server leaves it
+        open whether these are all.
         Images that are created or deleted meanwhile may or may not be among them; no other is missed.
         """
-        return all_images(self.ask, properties)
+        return all_images(self.ask, properties, [] if doubts is None else doubts)
 
     def get(self, image_id: str) -> Json:
         """The image's metadata, `id` and `status` among them."""
@@ -76,7 +78,7 @@ class GlanceApi:
         """Seconds since the image was last changed, all by the server's own clock; 0.0 where it does not say."""
         response = self.tell(f"looking up image {image_id}", "GET", _path(image_id))
         try:
-            changed = datetime.fromisoformat(response.json()["updated_at"])
+            changed = datetime.fromisoformat(document(response)["updated_at"])
             return (parsedate_to_datetime(response.headers["Date"]) - changed).total_seconds()
         except (LookupError, TypeError, ValueError):
             return 0.0
@@ -174,8 +176,8 @@ class GlanceApi:
         """
         response = self.tell(doing, method, path, body, params=params, kind=kind)
         try:
-            answer = response.json()
-        except requests.exceptions.JSONDecodeError:
+            answer = document(response)
+        except ValueError:
             raise NotGlanceError(f"{doing}: the answer is no JSON", status=response.status_code) from None
         if not isinstance(answer, dict):
             raise NotGlanceError(f"{doing}: the answer is no JSON object", status=response.status_code)

@@ -63,7 +63,8 @@ def take_listing(api: GlanceApi, interesting: Collection[str], *, needed: bool) 
     that fails is no reason to give up either.
     """
     found = Listing()
-    images = api.images()
+    doubts: list[str] = []
+    images = api.images(doubts)
     try:
         for image in images if needed else islice(images, PAGE * len(interesting)):
             if not isinstance(image.get("status"), str):
@@ -74,7 +75,7 @@ def take_listing(api: GlanceApi, interesting: Collection[str], *, needed: bool) 
             if origin in interesting:
                 found.images[image["id"]] = image
                 found.successors.setdefault(origin, []).append(image)
-        found.complete = next(images, None) is None
+        found.complete = next(images, None) is None and not doubts
     except ServerError as error:
         if needed or isinstance(error, ConnectError) or (isinstance(error, AccessError) and error.status == 401):
             raise

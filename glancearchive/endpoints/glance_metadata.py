@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from glancearchive.endpoints import policy
+from glancearchive.endpoints.arrival import Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.errors import AccessError, ConflictError, NotFoundError, RefusedError, ServerError, UnavailableError
-from glancearchive.image import Image
+from glancearchive.image import Action, Image
 
 _REFUSALS = (AccessError, ConflictError, RefusedError)
 
@@ -30,7 +31,10 @@ class Metadata:
         self._full: ServerError | None = None  # the refusal of one property more than the Glance's quota
 
     def apply(self, current: Mapping[str, Any]) -> None:
-        """Turn the `current` metadata at the target into those of the image, members included; the mark goes last."""
+        """Turn the `current` metadata at the target into those of the image, members included; the mark goes last.
+
+        Raises `Verdict` for an image of ours that would keep it.
+        """
         if self._image.metadata.get("status") == "deactivated" and current.get("status") == "active":
             self._attempt("status deactivated", partial(self._api.deactivate, self._image.id))
         self._present = current.keys()
@@ -45,10 +49,25 @@ class Metadata:
         # The mark may have been one property more than a quota allows.
         self._full = None
         again = self._patch([operation for operation, error in refused if error.status == _TOO_MANY])
+        marked: ServerError | None = None
         for operation, error in [*(one for one in refused if one[1].status != _TOO_MANY), *again]:
-            if operation is policy.REMOVE_MARK and isinstance(error, ConflictError):
-                continue  # another load of the same image was quicker
-            self._drop(policy.field_of(operation), error)
+            if operation is policy.REMOVE_MARK:
+                marked = error
+            else:
+                self._drop(policy.field_of(operation), error)
+        # Where another load of the same image was quicker, it is refused since there is no mark any more.
+        if marked and policy.MARK in self._api.get(self._image.id):
+            self._still_marked(str(current[policy.MARK]), marked)
+
+    def _still_marked(self, mark: str, error: ServerError) -> None:
+        if not mark.startswith(f"{self._image.id} "):
+            self._drop(policy.MARK, error)  # a property that came with a copy, and says nothing of this image
+            return
+        raise Verdict(
+            Action.FAILED,
+            f"its data are right, but it is still marked as being loaded: the target refuses to remove {policy.MARK} "
+            f"({error}); the same command tries it again, or remove that property",
+        )
 
     def _patch(self, operations: list[policy.Patch]) -> list[tuple[policy.Patch, ServerError]]:
         """Apply as many operations as the server takes; the rest come back, each with its refusal.

@@ -9,7 +9,7 @@ from glancearchive.endpoints.agreement import Agreement
 from glancearchive.endpoints.arrival import Arrival, Verdict
 from glancearchive.endpoints.glance_metadata import Metadata
 from glancearchive.endpoints.image_list import Json
-from glancearchive.image import Action, Outcome
+from glancearchive.image import Action, Outcome, absence
 
 
 def present(arrival: Arrival, current: Json, *, update: bool) -> Outcome:
@@ -24,8 +24,8 @@ def present(arrival: Arrival, current: Json, *, update: bool) -> Outcome:
     differences = _differences(arrival, current)
     if differences and update:
         Metadata(arrival.api, arrival.image, arrival.dropped).apply(current)
-        differences = _differences(arrival, arrival.look())
-        action = Action.UPDATED if action is Action.PRESENT else action
+        before, differences = differences, _differences(arrival, arrival.look())
+        action = Action.UPDATED if action is Action.PRESENT and differences != before else action
     outcome = arrival.outcome(action, agreement)
     outcome.differences = differences
     return outcome
@@ -55,6 +55,9 @@ def _same(arrival: Arrival, current: Json) -> Agreement:
             reason = f"the target has an image of this id that is {status}, and not ours"
             raise Verdict(Action.CONFLICT, reason, elsewhere=True)
         return Agreement()
+    if absence(image.metadata) and not policy.is_empty(image) and not absence(current):
+        reason = f"the target has data under this id, {current.get('size')} bytes; the source has none: {image.absent}"
+        raise Verdict(Action.CONFLICT, reason, elsewhere=True)
     agreement = arrival.agreement(current, image)
     if agreement.difference:
         reason = f"the target has other data under this id: {agreement.difference}"

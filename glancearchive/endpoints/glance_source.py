@@ -31,13 +31,12 @@ _OVERLAP = 1 << 16  # bytes fetched again after an interruption, to see that the
 class GlanceSource:
     """The images of a Glance; implements `glancearchive.image.Source`."""
 
-    faults: tuple[str, ...] = ()
-
     def __init__(self, api: GlanceApi, wanted: Mapping[str, str] | None = None) -> None:
         self.api = self._api = api
         self._wanted = wanted or {}
         self.cloud = api.cloud
         self.label = api.label
+        self.faults: list[str] = []
         self.serves_ranges = True  # until a store refuses them
 
     def images(self) -> Iterator[Image]:
@@ -51,14 +50,14 @@ class GlanceSource:
     def _listed(self) -> Iterator[Json]:
         begun = False
         try:
-            for metadata in self._api.images(**self._wanted):
+            for metadata in self._api.images(self.faults, **self._wanted):
                 begun = True
                 yield metadata
         except RefusedError as error:
             if begun or not self._wanted:
                 raise
             log.info("%s; listing all images instead", error)
-            yield from self._api.images()
+            yield from self._api.images(self.faults)
 
     def read(self, image: Image, offset: int = 0) -> Iterator[Buffer]:
         """The data of `image` from byte `offset` on; digests are for the caller to check.

@@ -20,6 +20,7 @@ marked, active            verify, finish; note what the target has converted
 marked, active, converted where data are not imported: fail, untouched; an import goes on with it
 marked, killed            conflict                                           delete, another id
 unmarked, active          same data: present; other data: conflict           if other: another id
+unmarked, active          conflict, where the source says there are no data  another id
 anything else             conflict, untouched                                another id
 ========================  =================================================  =====================
 """

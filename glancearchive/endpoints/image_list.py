@@ -29,14 +29,14 @@ _VIEWS: tuple[tuple[Mapping[str, str], ...], ...] = (
 )
 
 
-def all_images(ask: Ask, properties: Mapping[str, str]) -> Iterator[Json]:
+def all_images(ask: Ask, properties: Mapping[str, str], doubts: list[str]) -> Iterator[Json]:
     """As `GlanceApi.images`; `ask` is its `ask`."""
     seen: set[str] = set()
     for views in _VIEWS:
         # Only as a second listing: to a Glance older than Rocky "os_hidden" is a property that no image has.
         hidden = [{**view, "os_hidden": "true"} for view in views]
         try:
-            listings = [_listing(ask, {**view, **properties}) for view in (*views, *hidden)]
+            listings = [_listing(ask, {**view, **properties}, doubts) for view in (*views, *hidden)]
             for image in heapq.merge(*listings, key=lambda image: str(image.get("created_at"))):
                 if image["id"] not in seen:
                     seen.add(image["id"])
@@ -47,11 +47,12 @@ def all_images(ask: Ask, properties: Mapping[str, str]) -> Iterator[Json]:
                 raise
 
 
-def _listing(ask: Ask, query: Mapping[str, str]) -> Iterator[Json]:
+def _listing(ask: Ask, query: Mapping[str, str], doubts: list[str]) -> Iterator[Json]:
     """The images of one query. The marker is our own: the server's "next" link loses repeated parameters."""
     trail: list[str] = []  # candidates for the marker: an image may be deleted while we turn the page
     lost = 0
     seen: set[str] = set()
+    turned: set[str] = set()  # markers that a page was got by
     while True:
         params = {**query, "limit": str(PAGE), **({"marker": trail[-1]} if trail else {})}
         try:
@@ -66,7 +67,14 @@ def _listing(ask: Ask, query: Mapping[str, str]) -> Iterator[Json]:
         fresh = [image for image in images if image["id"] not in seen]
         yield from fresh
         seen.update(image["id"] for image in fresh)
-        if not fresh or not (page.get("next") or len(images) >= PAGE):
+        turned.update(trail[-1:])
+        if not images or not (page.get("next") or len(images) >= PAGE):
+            return
+        if images[-1]["id"] in turned:
+            where = f"listing images: after image {images[-1]['id']}"
+            doubt = f"{where} the same ones come again; whether these are all is not known"
+            if doubt not in doubts:
+                doubts.append(doubt)
             return
         trail = [*trail, *(image["id"] for image in images)][-PAGE:]
 

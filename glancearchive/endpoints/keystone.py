@@ -14,6 +14,7 @@ from urllib.parse import quote
 import requests
 
 from glancearchive.endpoints.cloud import Cloud
+from glancearchive.endpoints.responses import document
 from glancearchive.endpoints.retry import Patience
 from glancearchive.errors import AccessError, NotFoundError, NotGlanceError, UsageError
 
@@ -103,7 +104,7 @@ def project_map(pairs: Mapping[str, str], here: Projects | None, there: Projects
 
 def _projects(response: requests.Response, doing: str) -> Iterable[dict[str, Any]]:
     try:
-        found = response.json()["projects"]
+        found = document(response)["projects"]
         return [one for one in found if isinstance(one["id"], str)]
-    except (requests.exceptions.JSONDecodeError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         raise NotGlanceError(f"{doing}: the answer is not what a Keystone gives") from None

@@ -82,7 +82,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("location", Treatment.NEVER, "reserved; points into the source's store, and may hold credentials"),
     Rule("locations", Treatment.NEVER, "points into the source's store, and may hold credentials"),
     Rule("os_glance_*", Treatment.NEVER, "Glance's own namespace, which it refuses from clients"),
-    Rule(MARK, Treatment.NEVER, "our own mark"),
+    Rule(MARK, Treatment.NEVER, "our own mark; an image that has it where it comes from is reported"),
     Rule(CONVERTED, Treatment.NEVER, "what a Glance has made of the data: a later load into it finds the image by it"),
     Rule(SOURCE_ID, Treatment.CREATE, "the id that it had, where it got another: a later load finds it", custom=True),
     Rule(
@@ -130,6 +130,17 @@ def is_ours(current: Mapping[str, Any], image: Image) -> bool:
     if mark == mark_for(image, with_data=False):
         return bool(current["status"] == "queued")  # else somebody filled the place that we kept
     return bool(mark == mark_for(image))
+
+
+def unfinished(image: Image) -> str:
+    """What is to be said of an image that has our mark where it comes from; "" where that is not meant for it."""
+    owner, _, data = str(image.metadata.get(MARK, "")).partition(" ")
+    if owner not in (image.id, image.metadata.get(SOURCE_ID)):
+        return ""
+    said = f"a load of it into its Glance was not finished (it has {MARK})"
+    if image.metadata.get("status") in ("active", "deactivated") and data != _data(image):
+        said += f", and its data are not those that it was to get: {_data(image)} instead of {data}"
+    return f"{said}; it is not to be used as it is"
 
 
 def conversion_of(current: Mapping[str, Any], image: Image) -> str:
@@ -185,7 +196,9 @@ def reports(image: Image) -> list[str]:
     lines = []
     for field, value in sorted(image.metadata.items()):
         rule = rule_for(field)
-        if rule.custom and not isinstance(value, str):
+        if field == MARK:
+            lines.append(f"{field}: dropped: {unfinished(image) or f'it is not for others to use, and has {value!r}'}")
+        elif rule.custom and not isinstance(value, str):
             lines.append(f"{field}: dropped, since Glance takes strings only and this is {type(value).__name__}")
         elif _neutralised(field, value) != value:
             lines.append(f"{field}: set to {_neutralised(field, value)!r} instead of {value!r}: {rule.why}")
@@ -219,6 +232,11 @@ def differences(current: Mapping[str, Any], image: Image) -> list[str]:
     if "deactivated" in states and states[0] != states[1] and not image.absent:
         lines.append(f"status: target has {states[0]!r}, source has {states[1]!r}")
     return lines
+
+
+def is_lasting(difference: str) -> bool:
+    """Whether a line of `differences` is about what no load changes: it never reactivates an image."""
+    return difference.startswith("status: target has 'deactivated'")
 
 
 def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> list[str]:

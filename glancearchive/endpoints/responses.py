@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from typing import Any
 
 import requests
 
@@ -53,6 +54,14 @@ def error_from(response: requests.Response, doing: str) -> errors.ServerError:
     )
 
 
+def document(response: requests.Response) -> Any:
+    """What the JSON in `response` says. Raises ValueError for what is none, or cannot be read as such."""
+    try:
+        return response.json()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def server_message(response: requests.Response) -> str:
     """What the server says, as one line of text: out of Glance's JSON, out of HTML, or as it is; "" for nothing."""
     try:
@@ -61,7 +70,7 @@ def server_message(response: requests.Response) -> str:
         return ""
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     else:
         if isinstance(body, dict):

@@ -55,9 +55,13 @@ class BlockStore:
         nothing.
         """
         numbers = self._index.find(digests, expected)
+        first = self._index.first
         while len(unchecked := self._not_checked(numbers)):
             begin, end, whole = self._check(unchecked[0])
-            self._checked.rows[begin - self._index.first : end - self._index.first] = True
+            begin = max(begin, first)  # a base is answered for as a whole; its own base may not be known
+            if not begin <= unchecked[0] < end:
+                raise ValueError(f"asked about block {unchecked[0]}, the answer is about {begin} to {end}")
+            self._checked.rows[begin - first : end - first] = True
             if not whole:
                 self._index.forget(begin, end)
                 numbers = self._index.find(digests)

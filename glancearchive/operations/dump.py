@@ -36,6 +36,7 @@ class Dump:
     outcomes: Iterator[Outcome]
     written: Callable[[], int] = int
     root_digest: bytes = field(default=b"")
+    whole: Callable[[], int] = int  # how many images are whole in it
     begun: Callable[[], bool] = bool  # whether there is anything in the archive
     part: Callable[[], Path | None] = lambda: None  # the volume under way
     volumes: Callable[[], Sequence[Path]] = list  # those of the archive
@@ -128,6 +129,7 @@ def dump(
     result = Dump(
         iter(()),
         lambda: writer.stored,
+        whole=lambda: writer.whole,
         begun=lambda: not writer.empty,
         part=lambda: writer.part_path,
         volumes=lambda: writer.volumes,

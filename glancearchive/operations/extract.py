@@ -84,7 +84,7 @@ def extract_to_stream(
         left = segment.length
         while left:
             piece: Buffer = zeros(min(left, PIECE)) if segment.data is None else segment.data
-            stream.write(piece)
+            _write_all(stream, piece)
             left -= len(piece)
 
     try:

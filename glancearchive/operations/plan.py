@@ -149,7 +149,8 @@ class _Looking:
         self.label = api.label
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
-        payload = Payload(image, source, progress)
+        # Data of unknown size would be read to count them.
+        payload = Payload(image, source, progress, empty=image.size is None)
         for place in self._ids.places(image, self._listing):
             translated = self._ids.translated(image, place, self._listing)
             arrival = _Glimpse(self._api, translated, payload, staged=self._outlook.staged, origin=image)
@@ -181,10 +182,12 @@ class _Looking:
             outcome.reason = ""
             self._outlook.expect_reading()
         if outcome.action is Action.PRESENT and outcome.differences and self._update_metadata:
-            changing = tuple(line.partition(":")[0] for line in outcome.differences)
+            lasting = [line for line in outcome.differences if policy.is_lasting(line)]
+            changing = tuple(line.partition(":")[0] for line in outcome.differences if line not in lasting)
             refused = self._outlook.prospects.dropped(image)
             outcome.dropped += [line for line in refused if line.startswith(changing)]
-            outcome.action, outcome.differences = Action.UPDATED, []
+            outcome.action = Action.UPDATED if changing else Action.PRESENT
+            outcome.differences = lasting
         return outcome
 
     def _created(self, arrival: _Glimpse) -> Outcome:
@@ -208,6 +211,9 @@ class _Looking:
             raise verdict
         if current["status"] == "queued":
             return self._sent(arrival)
+        if image.size is None:
+            self._outlook.expect_reading()
+            return self._finished(image)
         if arrival.staged and not image.absent and (changes := conversion(arrival, current)):
             outcome = self._finished(policy.as_converted(image, current))
             outcome.action, outcome.reason = Action.CONVERTED, converted_reason(changes)

@@ -98,9 +98,9 @@ def stem_of(path: Path) -> str:
 def recovery_files(path: Path, *more: Path) -> list[Path]:
     """The PAR2 files for the archive `path` beside it and beside `more`, which may be directories or PAR2 files.
 
-    Where `path` is a directory, all in it.
+    Where `path` is a directory, all in it, and elsewhere those of the archives that are in it.
     """
-    stem = stem_of(path).lower()
+    stems = _stems(path)
     found: list[Path] = []
     for one in (path, *more):
         try:
@@ -108,11 +108,21 @@ def recovery_files(path: Path, *more: Path) -> list[Path]:
         except OSError:
             continue
         for each in filter(_is_par2, beside):
-            name = each.name.lower()
-            ours = name == stem + _SUFFIX or (name.startswith(f"{stem}.vol") and _MADE.search(name))
+            ours = stem_of(each).lower() in stems
             if (ours or each == one or one == path == home(path)) and each.is_file() and each not in found:
                 found.append(each)
     return found
+
+
+def _stems(path: Path) -> set[str]:
+    """What the names of the recovery files begin with that may be of `path`, an archive or a directory with some."""
+    if not path.is_dir():
+        return {stem_of(path).lower()}
+    try:
+        names = [one for one in path.iterdir() if _is_par2(one) or volume_number(one) or one.suffix == ".gla"]
+    except OSError:
+        return set()
+    return {stem_of(one).lower() for one in names}
 
 
 def find_set(path: Path, *more: Path) -> RecoverySet | None:

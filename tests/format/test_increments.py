@@ -414,6 +414,28 @@ def test_of_a_chain_without_its_beginning_the_index_begins_later(made: Path) -> 
         assert (index.first, index.first + len(index)) == (before, base.name.blocks)
 
 
+@pytest.mark.parametrize("name", ["second.gla", "alone.glacat"])
+def test_an_increment_of_a_chain_without_its_beginning_stores_again_what_only_that_has(
+    name: str, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with glancearchive.open(copy / "second.gla") as archive:
+        write_isolated(archive, copy / "alone.glacat")
+    write(copy / "fourth.gla", THIRD | {"d2": C[BLOCK:]}, copy / name)
+    assert "where they are needed they are stored again" in caplog.text
+    with glancearchive.open(copy / "fourth.gla") as archive:
+        assert archive.header.base is not None
+        begin = archive.header.base.blocks
+        archive.load_extents()
+        starts = {image.id: image.entry.extents()[0][:, 0].tolist() for image in archive}
+    assert max(starts["d2"]) < begin, "what the middle one has is not stored again"
+    assert min(starts["e"]) < begin <= max(starts["e"]), "what is in the first one only is"
+    order = [copy / "first.gla", copy / "fourth.gla", copy / "second.gla"]
+    with glancearchive.open(*order) as archive:
+        assert glancearchive.verify(archive).ok
+        with archive.find("e")[0].open() as file:
+            assert file.read() == THIRD["e"]
+
+
 @pytest.mark.parametrize("key", ["frames", "blocks"])
 def test_numbers_that_an_archive_begins_with_are_below_two_to_the_62(key: str) -> None:
     for kind, value in (

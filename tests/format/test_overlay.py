@@ -42,7 +42,7 @@ def images(seed: int) -> dict[str, bytes]:
 
 def write(path: Path, data: dict[str, bytes], **options: object) -> Path:
     writer = ArchiveWriter(path, source="here", **options)  # type: ignore[arg-type]
-    writer._packer._level = writer._packer._level.__class__("fast", 1, 1 << 18)
+    writer._packer._level = replace(writer._packer._level, frame_size=1 << 18)
     for image_id, blob in data.items():
         add(writer, image_id, blob)
         writer.commit()
