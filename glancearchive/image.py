@@ -44,6 +44,18 @@ class Holding:
     unproven: bool = False
 
 
+class ImageFault(str):
+    """A line about what is wrong at a source besides its images' data, that concerns one image only."""
+
+    image_id: str
+
+    def __new__(cls, image_id: str, text: str) -> ImageFault:
+        """`image_id` is whose fault it is: it does not count where that image was not chosen."""
+        fault = super().__new__(cls, text)
+        fault.image_id = image_id
+        return fault
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image as its Glance describes it.

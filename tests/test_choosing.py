@@ -106,6 +106,10 @@ def test_nothing_fits(archive: Path, zygote: Zygote) -> None:
     done = zygote.run("list", archive, "--tag", "none", "--status", "active", "--json")
     assert (done.code, done.json["images"]) == (1, [])
     assert "none of 3 images fits --tag none --status active" in done.stderr
+    assert "--owner" not in done.stderr
+    owned = zygote.run("list", archive, "--owner", "alpha")
+    assert owned.code == 1
+    assert "--owner takes ids of projects, not their names" in owned.stderr
     unknown = zygote.run("list", archive, "--image", "one", "--image", "fedora*", "--json")
     assert (unknown.code, names(unknown.json)) == (1, ["one"])
     assert unknown.stderr == "glancearchive: there is no image 'fedora*'\n"

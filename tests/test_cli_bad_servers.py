@@ -199,9 +199,28 @@ def test_metadata_that_are_hostile(tmp_path: Path) -> None:
     assert done.images.keys() == {image["id"] for image in [*odd, server.good]}
     assert done.images["../x"]["action"] == "failed"
     assert done.images[server.good["id"]]["action"] == "copied"
+    # One field that cannot be recorded costs nothing but itself.
+    for image_id, field in (("surrogate", "name"), ("number", "huge")):
+        assert [line.partition(":")[0] for line in done.images[image_id]["dropped"]] == [field]
+        shown = run("show", tmp_path / "x.gla", image_id, "--json").json
+        lost = {"name": ""} if field == "name" else {}
+        assert shown["name"] == lost.get("name", EVIL)
+        assert shown["metadata"].keys() == server.bad.keys() - ({"name"} if lost else set())
     extracted = run("extract", tmp_path / "x.gla", "-o", "out/", cwd=tmp_path)
     assert extracted.code == 1
     assert {path.name for path in tmp_path.iterdir()} == {"x.gla", "y.gla", "out"}
+
+
+def test_one_field_that_cannot_be_recorded(tmp_path: Path) -> None:
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [{**server.good, "note": "\ud800"}]}))
+        for options, action in ((["--dry-run"], "copied"), ([], "copied"), (["--append"], "present")):
+            done = run("dump", server.url, tmp_path / "x.gla", "--json", *options, impatient=True)
+            image = done.images[server.good["id"]]
+            assert (done.code, image["action"]) == (1, action), done.stderr
+            assert [line.partition(": cannot be recorded: ")[0] for line in image["dropped"]] == ["note"]
+    shown = run("show", tmp_path / "x.gla", server.good["id"], "--json").json
+    assert (shown["status"], shown["metadata"].keys()) == ("complete", server.good.keys())
 
 
 @pytest.mark.parametrize("listing", [{}, {"images": [{}]}, {"images": [7]}, {"images": [{"id": None}]}])

@@ -67,6 +67,29 @@ def recorded(path: Path) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]
 # What is right.
 
 
+def test_faults_of_images_that_were_not_chosen(directory: Path) -> None:
+    (directory / f"{QUEUED}.img").write_bytes(DATA)
+    (directory / f"{uuid.uuid4()}.img").write_bytes(DATA)
+    archive = directory.parent / "none.gla"
+    commands: tuple[list[str | Path], ...] = (
+        ["size", directory],
+        ["compare", directory, write_archive(archive)],
+        ["dump", directory, directory.parent / "x.gla"],
+    )
+    for command in commands:
+        one, whole = (
+            run(*command, *more, "--json") for more in (["--image", PUBLIC], ["--append"] * (command[0] == "dump"))
+        )
+        stray = "data of an image"
+        assert stray in whole.stderr
+        assert stray not in one.stderr, command
+        assert one.code == (1 if command[0] == "compare" else 0), one.stderr  # it is missing there
+    done = run("size", directory, "--json", "--image", QUEUED)
+    assert (done.code, [f"{QUEUED}.img" in fault for fault in done.json["faults"]]) == (1, [True])
+    (directory / "notes").write_text("which belong to no image at all")
+    assert run("size", directory, "--image", PUBLIC).code == 1
+
+
 def test_dump(replicated: Path, tmp_path: Path) -> None:
     with unchanged(replicated):
         done = run("dump", replicated, tmp_path / "x.gla", "--json")

@@ -384,6 +384,19 @@ def test_the_mark_costs_no_property_at_the_quota(make_glance: Any) -> None:
     more = Image(metadata() | {f"p{number}": "x" for number in range(12)})
     outcome = load(glance.url, more)
     assert (outcome.action, len(outcome.dropped)) == (Action.COPIED, 2)
+    many = Image(metadata(visibility="public") | {f"p{number:03}": "x" for number in range(400)})
+    with ScriptedHttp(glance.url) as proxy:
+        outcome = load(proxy.url, many)
+        # Not one or two for each property, but those that it takes to find where the quota ends, before and after the
+        # mark has gone.
+        assert proxy.count("PATCH", f"/v2/images/{many.id}") < 40
+    assert (outcome.action, len(outcome.dropped)) == (Action.COPIED, 390)
+    assert all("Maximum: 10" in line for line in outcome.dropped)
+    found = glance.client().show(many.id)
+    assert [field for field in sorted(found) if field.startswith("p") and field[1:].isdecimal()] == [
+        f"p{number:03}" for number in range(10)
+    ]
+    assert found["visibility"] == "public"
 
 
 def test_a_format_that_the_target_would_refuse_costs_no_id(glance_b: Glance) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import resource
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ from tests.command import contents, run, unchanged
 from tests.format.samples import tiny_archive
 from tests.format.test_overlay import answer, images, need_of, places, spoil, write
 from tests.glances import Counter
+from tests.test_cli_bad_places import without_privileges
 
 MIB = 1 << 20
 
@@ -186,6 +188,25 @@ def test_a_dry_run_refuses_what_the_dump_refuses(tmp_path: Path) -> None:
             assert (dry.code, dry.stderr.splitlines()[-1]) == (2, real.stderr.splitlines()[-1])
         again = run("dump", tmp_path / "in", tmp_path / "a.gla", "--volume-size", "9M", "--dry-run", "--json")
         assert (again.code, again.json["complete_before"]) == (0, True)
+
+
+def test_a_dry_run_refuses_a_place_where_nothing_can_be_created(tmp_path: Path) -> None:
+    (tmp_path / "one.raw").write_bytes(bytes(5000))
+    (tmp_path / "closed").mkdir(mode=0o555)
+    for place in ("none", "one.raw", "closed"):
+        arguments = ["dump", tmp_path / "one.raw", tmp_path / place / "a.gla"]
+        real, dry = (run(*arguments, *more, preexec=without_privileges) for more in ([], ["--dry-run"]))
+        assert (real.code, "cannot be created" in real.error) == (3, True), real.stderr
+        assert (dry.code, dry.error) == (3, real.error)
+
+
+def test_a_dry_run_says_so_in_each_line(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text('{"id": "another"}')
+        (tmp_path / name).rename(tmp_path / str(uuid.uuid4()))
+    done = run("dump", tmp_path, tmp_path / "a.gla", "--dry-run")
+    assert done.code == 1
+    assert [line.partition(": ")[0] for line in done.text.splitlines()] == ["dry run"] * 3
 
 
 @pytest.mark.parametrize("command", ["dump", "reslice", "salvage", "merge"])

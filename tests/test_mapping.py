@@ -102,8 +102,13 @@ def test_a_project_that_nothing_belongs_to() -> None:
     image = Image(metadata(owner="a", visibility="shared"), [{"member_id": "b"}])
     shelf = Shelf((image, DATA))
     assert len(list(Mapped(shelf, Changes(owners={"a": "x", "b": "y"})).images())) == 1
-    with pytest.raises(UsageError, match="no image to be copied belongs to project other or"):
+    with pytest.raises(UsageError, match="no image to be copied belongs to project other or") as named:
         list(Mapped(shelf, Changes(owners={"a": "x", "other": "y"})).images())
+    assert "where no Keystone knows its name, OLD has to be an id; the projects of these images are a, b" in str(
+        named.value
+    )
+    with pytest.raises(UsageError, match="shared with it; the projects of these images are a, b"):
+        list(Mapped(shelf, Changes(owners={"5f1a7c9e20b84d3fa6c1e58b90d2473f": "y"})).images())
 
 
 # At a Glance.

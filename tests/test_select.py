@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from glancearchive.errors import UsageError
-from glancearchive.image import Buffer, Image
+from glancearchive.image import Buffer, Image, ImageFault
 from glancearchive.operations.select import KINDS, Selected, Selection
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -214,7 +214,7 @@ def test_a_source_is_narrowed() -> None:
 
     selection = Selection([("tag", "lts")], ["ubuntu*"])
     source = Selected(Three(), selection)
-    assert (source.label, source.faults) == ("three", ("one of them is odd",))
+    assert (source.label, source.faults) == ("three", ["one of them is odd"])
     (image,) = source.images()
     assert image.name == "debian-12"
     assert b"".join(map(bytes, source.read(image, 7))) == f"{DEBIAN['id']}@7".encode()
@@ -239,3 +239,19 @@ def test_many_names_are_looked_up_and_not_compared_one_by_one() -> None:
     assert selection.chooses({"id": "x", "name": Counted("image-7")})
     assert not selection.chooses({"id": "x", "name": Counted("image-50001")})
     assert Counted.comparisons < 50
+
+
+def test_owners_are_told_where_none_was_chosen() -> None:
+    selection = Selection([("owner", "alpha")])
+    assert not any(selection.chooses({"id": str(number), "owner": f"p{number % 3}"}) for number in range(9))
+    assert selection.hint.endswith("not their names; among those of these images are p0, p1, p2")
+    assert Selection([("tag", "alpha")]).hint == ""
+
+
+def test_faults_of_images_count_with_them() -> None:
+    faults = ["of the place", ImageFault("1", "of one"), ImageFault("2", "of two")]
+    assert Selection().faults(faults) == faults
+    selection = Selection([("name", "one")])
+    assert selection.chooses({"id": "1", "name": "one"})
+    assert not selection.chooses({"id": "2", "name": "two"})
+    assert selection.faults(faults) == faults[:2]

@@ -86,7 +86,7 @@ def compare(
     ):
         definitions = _definitions(here, there) if metadefs else []
         result = run(here, there, progress, selection=selection, ignore=ignore, read_data=read_data)
-        faults = list(here.faults), list(there.faults)
+        faults = selection.faults(here.faults), selection.faults(there.faults)
     for fault in [*faults[0], *faults[1]]:
         note(f"glancearchive: {fault}")
     code = tell_choice(selection)

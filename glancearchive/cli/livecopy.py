@@ -85,7 +85,7 @@ def livecopy(
             quiet=quiet or as_json,
             dry_run=dry_run,
         )
-        faults = list(source.faults)
+        faults = selection.faults(source.faults)
     if id_map_out and not dry_run:
         write_id_map(id_map_out, wishes.ids.settled)
     for fault in faults:

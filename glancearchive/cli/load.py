@@ -64,7 +64,7 @@ def load(
     glancearchive load mycloud region.gla
     glancearchive load mycloud region.gla --tag lts --dry-run
     glancearchive load mycloud region.gla --id-policy new --id-map-out ids.json
-    glancearchive load mycloud region.gla --map owner 5f1a=web --set visibility=private --unset hw_disk_bus
+    glancearchive load mycloud region.gla --map owner 5f1a7c9e20b84d3fa6c1e58b90d2473f=web --unset hw_disk_bus
     """  # noqa: D301  # click wants the backspace itself
     from glancearchive.operations.id_map import check_id_map_file, write_id_map
 
@@ -76,7 +76,7 @@ def load(
     if need:
         check_need_file(need)
     with (
-        opened_origin(archive, others) as origin,
+        opened_origin(archive, others, selection) as origin,
         showing_progress("loaded", quiet=quiet or as_json) as progress,
     ):
         lacking = _lacking(origin.source, archive) if need else None
@@ -92,7 +92,7 @@ def load(
             quiet=quiet or as_json,
             dry_run=dry_run,
         )
-        faults = list(origin.source.faults)
+        faults = selection.faults(origin.source.faults)
         needed = None
         if need and lacking:
             needed = tell_need(need, need_after_load(lacking.archive, lacking.held))

@@ -114,7 +114,7 @@ def answer_need(
             place = committed_in(part, result.volumes())
             note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
         raise
-    faults = list(source.faults)
+    faults = selection.faults(source.faults)
     for fault in faults:
         note(f"glancearchive: {fault}")
     sound = not (faults or (selection and tell_choice(selection)))

@@ -14,6 +14,7 @@ from glancearchive.cli.inspect import tell_faults
 from glancearchive.cli.output import note
 from glancearchive.errors import UsageError
 from glancearchive.format.volumes import has_volumes
+from glancearchive.operations.select import Selection
 
 if TYPE_CHECKING:
     from glancearchive.endpoints.location import LocatedSource
@@ -43,8 +44,9 @@ class Origin:
 
 
 @contextmanager
-def opened_origin(archive: Path, others: Sequence[Path]) -> Iterator[Origin]:
-    """The images of an archive, or of a directory in glance-replicator's layout. What is wrong with an archive is told.
+def opened_origin(archive: Path, others: Sequence[Path], selection: Selection) -> Iterator[Origin]:
+    """The images of an archive, or of a directory in glance-replicator's layout. What is wrong there is told, but
+    for directories not of images that `selection` leaves out.
 
     Raises UsageError for anything else.
     """
@@ -61,5 +63,5 @@ def opened_origin(archive: Path, others: Sequence[Path]) -> Iterator[Origin]:
         raise UsageError(f"{archive}: is neither an archive nor {Kind.REPLICATOR.value}; dump image files first")
     with location.open(others) as source:
         yield Origin.of(source)
-        for fault in source.faults:
+        for fault in selection.faults(source.faults):
             note(f"glancearchive: {fault}")

@@ -94,7 +94,7 @@ def conclude(
         tell(f"{dry_run}{counted(len(outcomes), 'image')}: {what}; {total}{where}")
         if not dry_run:
             _tell_effort(progress)
-        _tell_findings([outcome for outcome in outcomes if not outcome.clean])
+        _tell_findings([outcome for outcome in outcomes if not outcome.clean], dry_run)
     if not outcomes:
         note("glancearchive: there was no image to copy")
     return 0 if ok else 1
@@ -113,7 +113,7 @@ def _tell_effort(progress: Tally) -> None:
     tell(words)
 
 
-def _tell_findings(outcomes: Sequence[Outcome]) -> None:
+def _tell_findings(outcomes: Sequence[Outcome], before: str) -> None:
     """Once more what an operator has to look at: the lines about it may be long gone from the screen."""
     for outcome in outcomes[:_FINDINGS]:
         lines = [
@@ -122,6 +122,6 @@ def _tell_findings(outcomes: Sequence[Outcome]) -> None:
             if what
         ]
         fields = f" (metadata fields: {', '.join(lines)})" if lines else ""
-        tell(f"{_line(outcome)}{fields}", _colour(outcome))
+        tell(f"{before}{_line(outcome)}{fields}", _colour(outcome))
     if len(outcomes) > _FINDINGS:
-        tell(f"and {counted(len(outcomes) - _FINDINGS, 'more image')} to be looked at: see above, or --json")
+        tell(f"{before}and {counted(len(outcomes) - _FINDINGS, 'more image')} to be looked at: see above, or --json")

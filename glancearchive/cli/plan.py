@@ -62,13 +62,13 @@ def plan(
     \b
     glancearchive plan region.gla mycloud
     glancearchive plan region.gla mycloud --measure
-    glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a=web --id-policy new
+    glancearchive plan region.gla mycloud --rate 50M --map owner 5f1a7c9e20b84d3fa6c1e58b90d2473f=web
     """  # noqa: D301  # click wants the backspace itself
     if measure and rate is not None:
         raise UsageError("--measure and --rate exclude one another")
     require_order(server, archive, "ARCHIVE SERVER")
     with (
-        opened_origin(archive, others) as origin,
+        opened_origin(archive, others, selection) as origin,
         showing_progress("planned", quiet=quiet or as_json) as progress,
     ):
         api = glance(server, region, interface, tls)
@@ -79,7 +79,7 @@ def plan(
         assert outlook is not None
         if measure:
             rate = measured(api, wishes.store)
-        faults = list(origin.source.faults)
+        faults = selection.faults(origin.source.faults)
     findings = tell_outlook(outlook, rate)
     sound = brought.sound(selection, [*faults, *findings])
     seconds, life = outlook.seconds(rate), outlook.token_seconds()

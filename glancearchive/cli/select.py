@@ -52,6 +52,8 @@ def tell_choice(selection: Selection) -> int:
     if selection and not selection.chosen:
         among = f"none of {counted(selection.seen, 'image')}" if selection.seen else "no image"
         note(f"glancearchive: {among} fits {selection}")
+        if selection.hint:
+            note(f"glancearchive: {selection.hint}")
     return 1 if selection.unknown() or (selection and not selection.chosen) else 0
 
 

@@ -42,7 +42,7 @@ def size(
     with locate(location).open(others, wanted=selection.filters, **access) as source:
         total = source.stored if isinstance(source, ArchiveSource) else None
         sizes = measure(source, selection, total)
-        faults = list(source.faults)
+        faults = selection.faults(source.faults)
         held = source if isinstance(source, ArchiveSource) else None
         taken = None if medium is None else fill(sizes, medium, held)
     for fault in faults:

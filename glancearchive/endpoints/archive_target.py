@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from glancearchive.endpoints import policy
 from glancearchive.errors import AccessError, ConnectError, FormatError, ImageFileError, NoDataError, ServerError
 from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
 from glancearchive.format.content import Segment
+from glancearchive.format.encoding import pack
 from glancearchive.format.imageparts import FAILED, IMAGE_ID, NO_DATA
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.writer import ArchiveWriter
@@ -40,8 +42,13 @@ class ArchiveTarget:
         self.label = f"archive {writer.path}"
 
     def receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
-        """Take `image` in. An image that cannot be read is recorded as such; LocalError and ConnectError are raised."""
+        """Take `image` in. An image that cannot be read is recorded as such; LocalError and ConnectError are raised.
+
+        Of metadata that an archive cannot have it is told; the rest are recorded without.
+        """
+        image, lost = recordable(image)
         outcome = self._receive(image, source, progress)
+        outcome.dropped += lost
         if doubt := policy.unfinished(image):
             outcome.reason = "; ".join(filter(None, (outcome.reason, doubt)))
             outcome.doubtful = True
@@ -152,14 +159,43 @@ class ArchiveTarget:
         return True
 
     def _begin(self, image: Image, outcome: Outcome) -> ImageWriter:
-        """Begin the entry; with its id alone when the metadata cannot be recorded. Raises ValueError for the id."""
+        """Begin the entry; with Glance's own fields alone, or its id, where all metadata are too much.
+
+        Raises ValueError for the id.
+        """
         try:
             return self._writer.begin(image.id, archivable(image), list(image.members))
         except ValueError as error:
             if not IMAGE_ID.fullmatch(image.id):
                 raise
             outcome.action, outcome.reason = Action.FAILED, f"its metadata cannot be recorded: {error}"
-            return self._writer.begin(image.id, {"id": image.id})
+            own = {key: value for key, value in archivable(image).items() if not policy.rule_for(key).custom}
+            try:
+                return self._writer.begin(image.id, own)
+            except ValueError:
+                return self._writer.begin(image.id, {"id": image.id})
+
+
+def recordable(image: Image) -> tuple[Image, list[str]]:
+    """`image` with what an archive can have of its metadata, and a line for each field that it cannot have.
+
+    That is one broken property, as a rule: a string with half a surrogate pair.
+    """
+    if not _refusal(image.metadata):
+        return image, []
+    refusals = {key: _refusal({key: value}) for key, value in image.metadata.items() if key != "id"}
+    metadata = {key: value for key, value in image.metadata.items() if not refusals.get(key)}
+    lost = [f"{key}: cannot be recorded: {why}" for key, why in refusals.items() if why]
+    return replace(image, metadata=metadata), lost
+
+
+def _refusal(metadata: Mapping[str, Any]) -> str:
+    """Why the format cannot express them, "" when it can."""
+    try:
+        pack({"images": [{"begin": {"metadata": metadata}}]})  # as deep as it will be in the archive
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def recorded(image: Image, entry: Entry) -> Outcome | None:

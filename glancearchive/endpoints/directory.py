@@ -22,7 +22,7 @@ from glancearchive.endpoints.diskfile import DiskFile
 from glancearchive.endpoints.image_v1 import is_v1, translate
 from glancearchive.errors import FormatError, ImageFileError, LocalError
 from glancearchive.format.volumes import is_volume
-from glancearchive.image import Buffer, Holding, Image, absence
+from glancearchive.image import Buffer, Holding, Image, ImageFault, absence
 from glancearchive.streamhash import StreamHash, computable
 
 log = logging.getLogger("glancearchive")
@@ -131,9 +131,8 @@ class DirectorySource:
         elif path.name.removesuffix(_DATA) == DEFINITIONS:
             log.info("%s: metadata definitions, which --metadefs takes", path)
         elif _ID.fullmatch(path.name.removesuffix(_DATA)):
-            self.faults.append(
-                f"{path}: data of an image without its metadata, which would be in {path.stem}; left out"
-            )
+            fault = f"{path}: data of an image without its metadata, which would be in {path.stem}; left out"
+            self.faults.append(ImageFault(path.stem, fault))
         else:
             self.faults.append(f"{path}: belongs to no image of this directory, left out")
 
@@ -146,13 +145,14 @@ class DirectorySource:
                 raise ImageFileError(f"{path}: these are not the metadata of this image: {stated}")
         except ImageFileError as error:
             return Image({"id": image_id}, held=Holding(lacking=str(error)))
-        self.faults += [f"{path}: {line}" for line in lost]
+        self.faults += [ImageFault(image_id, f"{path}: {line}") for line in lost]
         image = Image(metadata, members, absence(metadata))
         data = self._data(image_id)
         if not image.absent:
             return Image(metadata, members, held=Holding(lacking=_lacking(image, data), unproven=True))
         if os.path.lexists(data):
-            self.faults.append(f"{data}: data of an image that is {image.absent}; left out")
+            fault = f"{data}: data of an image that is {image.absent}; left out"
+            self.faults.append(ImageFault(image_id, fault))
         return image
 
 

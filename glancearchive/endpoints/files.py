@@ -24,7 +24,7 @@ from glancearchive.endpoints.diskfile import SUFFIXES, DiskFile
 from glancearchive.errors import ImageFileError
 from glancearchive.format.header import HEADER_SIZE
 from glancearchive.format.volumes import is_volume
-from glancearchive.image import Buffer, Holding, Image
+from glancearchive.image import Buffer, Holding, Image, ImageFault
 
 log = logging.getLogger("glancearchive")
 
@@ -120,7 +120,8 @@ class FileSource:
             raise ImageFileError(f"{path}: its name, size and time are all those of {before.path}")
         doubt = image_format.refusal(metadata["disk_format"], "bare", head, whole=len(head) == file.size)
         if doubt and not lacking:
-            self.faults.append(f"{path}: a Glance is likely to refuse it: {doubt}")
+            fault = f"{path}: a Glance is likely to refuse it: {doubt}"
+            self.faults.append(ImageFault(metadata["id"], fault))
         return Image(metadata, held=Holding(lacking=lacking, original=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,7 @@ from glancearchive.image import Action, Image
 _REFUSALS = (AccessError, ConflictError, RefusedError)
 
 _TOO_MANY = 413
+_QUOTA = re.compile(r"\bMaximum: \d+")  # Glance's words for a quota; a proxy in front of it has others
 _DEFECT = 500  # how a database says that it cannot hold a value
 
 
@@ -26,6 +28,7 @@ class Metadata:
         self._api = api
         self._image = image
         self._dropped = dropped
+        self._full: ServerError | None = None  # the refusal of one property more than the Glance's quota
 
     def apply(self, current: Mapping[str, Any]) -> None:
         """Turn the `current` metadata at the target into those of the image, members included; the mark goes last.
@@ -34,6 +37,7 @@ class Metadata:
         """
         if self._image.metadata.get("status") == "deactivated" and current.get("status") == "active":
             self._attempt("status deactivated", partial(self._api.deactivate, self._image.id))
+        self._present = current.keys()
         operations = policy.final_patch(current, self._image)
         last = [policy.REMOVE_MARK] if policy.MARK in current else []
         if self._image.metadata.get("visibility") == "shared":
@@ -43,6 +47,7 @@ class Metadata:
         else:
             refused = self._patch(operations + last)
         # The mark may have been one property more than a quota allows.
+        self._full = None
         again = self._patch([operation for operation, error in refused if error.status == _TOO_MANY])
         marked: ServerError | None = None
         for operation, error in [*(one for one in refused if one[1].status != _TOO_MANY), *again]:
@@ -67,10 +72,16 @@ class Metadata:
     def _patch(self, operations: list[policy.Patch]) -> list[tuple[policy.Patch, ServerError]]:
         """Apply as many operations as the server takes; the rest come back, each with its refusal.
 
-        A patch is all or nothing, so that a refused one is tried by halves.
+        A patch is all or nothing, so that a refused one is tried by halves. Once the quota of properties is known to be
+        full, no more of them are asked for: there may be thousands.
         """
+        if (full := self._full) is not None:
+            refused = [(operation, full) for operation in operations if self._takes_room(operation)]
+            operations = [operation for operation in operations if not self._takes_room(operation)]
+        else:
+            refused = []
         if not operations:
-            return []
+            return refused
         try:
             self._api.patch(self._image.id, operations)
         except (*_REFUSALS, UnavailableError) as error:
@@ -78,10 +89,17 @@ class Metadata:
             if isinstance(error, UnavailableError) and error.status != _DEFECT:
                 raise
             if len(operations) == 1:
-                return [(operations[0], error)]
+                if error.status == _TOO_MANY and self._takes_room(operations[0]) and _QUOTA.search(str(error)):
+                    self._full = error
+                return [*refused, (operations[0], error)]
             middle = len(operations) // 2
-            return self._patch(operations[:middle]) + self._patch(operations[middle:])
-        return []
+            return refused + self._patch(operations[:middle]) + self._patch(operations[middle:])
+        return refused
+
+    def _takes_room(self, operation: policy.Patch) -> bool:
+        """Whether the image has one property more afterwards."""
+        field = policy.field_of(operation)
+        return operation["op"] == "add" and policy.rule_for(field).custom and field not in self._present
 
     def _share(self) -> None:
         """Bring the members into line; Glance has members on shared images only."""

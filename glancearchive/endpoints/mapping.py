@@ -5,6 +5,7 @@ What was asked for here is how the image shall be: it is neither a difference no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from glancearchive.errors import UsageError
 from glancearchive.image import Buffer, Image, Source
 
 _NAMED = 10  # projects in a message
+_PROJECT = re.compile("[0-9a-f]{32}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,11 @@ class Mapped:
         if idle:
             strange = ", ".join(sorted(idle))
             projects = ", ".join(sorted(seen)[:_NAMED]) + (", …" if len(seen) > _NAMED else "")
+            hint = (
+                "" if all(map(_PROJECT.fullmatch, idle)) else "where no Keystone knows its name, OLD has to be an id; "
+            )
             raise UsageError(
-                f"--map owner: no image to be copied belongs to project {strange} or is shared with it; "
+                f"--map owner: no image to be copied belongs to project {strange} or is shared with it; {hint}"
                 + (f"the projects of these images are {projects}" if projects else "these images name no project")
             )
 

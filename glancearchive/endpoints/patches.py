@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from glancearchive.endpoints.archive_target import ArchiveTarget, archivable
+from glancearchive.endpoints.archive_target import ArchiveTarget, archivable, recordable
 from glancearchive.errors import (
     AccessError,
     ConnectError,
@@ -133,7 +133,7 @@ class PatchTarget:
         assert needed.size is not None
         size, block_size = needed.size, self._block_size
         ranges = [(first * block_size, min((first + count) * block_size, size)) for first, count in needed.ranges]
-        writer = self._writer.begin(image.id, archivable(image), list(image.members))
+        writer = self._writer.begin(image.id, archivable(recordable(image)[0]), list(image.members))
         try:
             progress.start(image, 0)
             done = 0

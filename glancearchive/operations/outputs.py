@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,17 @@ def check_replacing(path: Path, what: str, read: Callable[[Path], object]) -> No
         except UsageError:
             raise ExistsError(f"{path}: exists already, and is no {what}") from None
     check_output(path)
+
+
+def check_creation(path: Path) -> None:
+    """Raise LocalError where no file `path` can be created, as far as that is seen without creating one."""
+    try:
+        if not stat.S_ISDIR(path.parent.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise LocalError(f"{path}: cannot be created: {error.strerror}") from None
 
 
 def check_output(path: Path) -> None:

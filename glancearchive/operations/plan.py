@@ -14,7 +14,7 @@ from typing import Any
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
 from glancearchive.endpoints.archive_source import not_all_here
-from glancearchive.endpoints.archive_target import NO_DIGEST, recorded
+from glancearchive.endpoints.archive_target import NO_DIGEST, recordable, recorded
 from glancearchive.endpoints.arrival import BURNT, NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_import import ImportMethod, conversion, converted_reason, is_staged
@@ -34,9 +34,11 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.resume import check_header, check_limit
 from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
 from glancearchive.format.state import Relation, new_header
+from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
 from glancearchive.operations.load import bring
 from glancearchive.operations.outlook import Outlook
+from glancearchive.operations.outputs import check_creation
 from glancearchive.operations.transfer import Stop, transfer
 
 
@@ -56,8 +58,8 @@ def plan_dump(
 
     With `base` a new archive would be an increment of that. `level`, `block_size`, `split` are as `dump` takes them.
 
-    Raises LocalError when `path` is something else; UsageError where it cannot be gone on with so, and when the volumes
-    of a new one would be too small.
+    Raises LocalError when `path` is something else, or cannot be created; UsageError where it cannot be gone on with
+    so, and when the volumes of a new one would be too small.
     """
     entries: dict[str, Entry] = {}
     relation = Relation(base.header.hash_key, base.name) if base is not None else None
@@ -71,6 +73,9 @@ def plan_dump(
             header = archive.header
             check_header(there[0], header, block_size, relation)
             entries = {entry.begin.id: entry for entry in archive.catalog.current() if entry.begin is not None}
+    else:
+        for directory in (split.directories if split else ()) or (path.parent,):
+            check_creation(part_of(directory / path.name))
     if places:
         check_limit(places, header)
     yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
@@ -115,8 +120,11 @@ class _Recording:
 
     def receive(self, image: Image, _source: Source, _progress: Progress) -> Outcome:
         entry = self._entries.get(image.id) or (self._base.entry(image.id) if self._base is not None else None)
+        image, lost = recordable(image)
         known = recorded(image, entry) if entry is not None else None
-        return known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
+        outcome = known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
+        outcome.dropped += lost
+        return outcome
 
 
 class _Looking:

@@ -22,7 +22,7 @@ from glancearchive.endpoints.location import LocatedSource
 from glancearchive.endpoints.policy import VISIBILITIES as VISIBILITIES
 from glancearchive.endpoints.policy import rule_for
 from glancearchive.errors import UsageError
-from glancearchive.image import Buffer, Image
+from glancearchive.image import Buffer, Image, ImageFault
 
 Metadata = Mapping[str, Any]
 
@@ -31,6 +31,7 @@ _FILTERS = ("name", "tag", "owner", "visibility", "status", "disk_format", "cont
 _PARAMETERS = {"limit", "marker", "sort", "sort_key", "sort_dir", "member_status", "size_min", "size_max"}
 STATUSES = ("queued", "saving", "uploading", "importing", "active", "deactivated", "killed", "deleted")
 
+_NAMED = 5  # owners in a message
 _AGE = re.compile(r"(\d+)([mhdw])", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -135,6 +136,8 @@ class Selection:
             self._words.append(f"--exclude {text}")
         self.seen = 0  # images that were asked about
         self.chosen = 0
+        self._chosen_ids: set[object] = set()
+        self._owners: set[str] = set()
 
     def __bool__(self) -> bool:
         """Whether anything was asked for: without, every image is chosen."""
@@ -149,7 +152,27 @@ class Selection:
         chosen = all(included) and not any(excluded)
         self.seen += 1
         self.chosen += chosen
+        if not chosen and len(self._owners) < _NAMED and metadata.get("owner"):
+            self._owners.add(str(metadata["owner"]))
+        if chosen and self:
+            self._chosen_ids.add(metadata.get("id"))
         return chosen
+
+    @property
+    def hint(self) -> str:
+        """What may be wrong where nothing was chosen; "" when nothing is known of that."""
+        if not any(kind == "owner" for kind, _ in self._conditions):
+            return ""
+        among = f"; among those of these images are {', '.join(sorted(self._owners))}" if self._owners else ""
+        return f"--owner takes ids of projects, not their names{among}"
+
+    def faults(self, faults: Iterable[str]) -> list[str]:
+        """Those of the `faults` of a source that count, once all images were seen: not those of images not chosen."""
+        return [
+            fault
+            for fault in faults
+            if not (self and isinstance(fault, ImageFault)) or fault.image_id in self._chosen_ids
+        ]
 
     @property
     def filters(self) -> dict[str, str]:
@@ -184,8 +207,8 @@ class Selected:
 
     @property
     def faults(self) -> Sequence[str]:
-        """Those of the source, whatever is chosen."""
-        return self._source.faults
+        """Those of the source but for other images, as far as they are known yet."""
+        return self._selection.faults(self._source.faults)
 
     def images(self) -> Iterator[Image]:
         for image in self._source.images():
