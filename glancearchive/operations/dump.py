@@ -124,7 +124,10 @@ def dump(
         writer.close()
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
     if writer.resumed:
-        log.warning("going on with %s, which an earlier run has begun", writer.part_path)
+        if writer.gone_on_with == writer.part_path:
+            log.warning("going on with %s, which an earlier run has begun", writer.part_path)
+        else:
+            log.warning("going on after %s, which is finished", writer.gone_on_with)
     result = Dump(
         iter(()),
         lambda: writer.stored,
