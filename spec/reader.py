@@ -768,7 +768,7 @@ class Archive:
         """Section 6.6: the frames of the base that `name` says, from `others`. Those that belong to something else."""
         if all(volume.archive_id != name["archive_id"] for volume in others):
             self.fault("volume", own, None, f"the base with root digest {name['root'].hex()} is missing")
-            return others
+            return [volume for volume in others if not self.may_be_below(volume, own, name["blocks"])]
         base = Archive(others, hashes, name["archive_id"])
         ends = [record for volume in base.kept for record in volume.records if record.header.type == END and record.map]
         same = [record.map for record in ends if record.digest == name["root"] and record.map]
@@ -784,6 +784,13 @@ class Archive:
             self.suspects |= {block for block in base.suspects if block < name["blocks"]}
         self.faults += base.faults
         return []
+
+    @staticmethod
+    def may_be_below(volume: Volume, own: Volume, blocks: int) -> bool:
+        """Whether the missing base may be based on this one."""
+        header, mine = volume.said() or {}, own.said() or {}
+        begin = (header.get("repairs") or header.get("base") or {"blocks": 0})["blocks"]
+        return all(header.get(key) == mine.get(key) for key in ("block_size", "hash_key")) and begin < blocks
 
     def arrange(self, volumes: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from glancearchive.errors import FormatError, UnsupportedError, VolumeError
+from glancearchive.errors import FormatError, StrangerError, UnsupportedError, VolumeError
 from glancearchive.format.copies import CopiedVolume, join_copies
 from glancearchive.format.identity import identify, peek_header
+from glancearchive.format.schema import ArchiveHeader, BaseName
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 
@@ -100,6 +101,26 @@ class GivenVolumes:
         for archive_id, volumes in self._archives.items():
             for volume in volumes.values():
                 yield archive_id, volume
+
+    def strangers(self, archive_id: bytes, header: ArchiveHeader, lacking: BaseName | None) -> list[FormatError]:
+        """The volumes that nobody took, as faults, when what was asked for is `archive_id` with this `header`.
+
+        Where its chain of bases breaks off since `lacking` is not at hand, those may be further down in it that have
+        its key and begin below that one: they are no faults.
+        """
+        faults: list[FormatError] = []
+        for other_id, volume in self.left():
+            other = peek_header(volume) if lacking is not None else None
+            if (
+                lacking is not None
+                and other is not None
+                and (other.hash_key, other.block_size) == (header.hash_key, header.block_size)
+                and other.origin[1] < lacking.blocks
+            ):
+                continue
+            message = f"belongs to archive {other_id.hex()}, the others to {archive_id.hex()}"
+            faults.append(StrangerError(message, volume=volume.name))
+        return faults
 
     def close(self) -> None:
         """Close what was not taken."""

@@ -14,7 +14,6 @@ from glancearchive.errors import (
     FormatError,
     ImageError,
     MissingError,
-    StrangerError,
     UnsupportedError,
     VolumeError,
 )
@@ -54,9 +53,7 @@ class Archive:
             self._open(given, given.asked)
             try:
                 self._add_faults(given.faults)
-                for archive_id, volume in given.left():
-                    message = f"belongs to archive {archive_id.hex()}, the others to {self.archive_id.hex()}"
-                    self._add_faults([StrangerError(message, volume=volume.name)])
+                self._add_faults(given.strangers(self.archive_id, self.header, self.missing_base))
             except BaseException:
                 self.close()
                 raise
