@@ -898,7 +898,7 @@ def refused(v: Vectors) -> None:
         ("missing-first", "Volume 1 is not there", {n("missing-first", 2): second}, {"one": None, "both": None, "shared": None}),
         ("missing-last", "Volume 2 is not there", {n("missing-last", 1): first}, {"both": None, "two": None, "shared": None}),
         ("other-archive", "Volume 2 is of another archive", {n("other-archive", 1): first, n("other-archive", 2): other[1]}, {"both": None, "two": None, "shared": None}),
-        ("twice", "Volume 1 is there twice", {n("twice", 1): first, n("twice", 2): second, n("twice", 3): first}, {}),
+        ("twice", "Volume 1 is there twice, once under the name of volume 3", {n("twice", 1): first, n("twice", 2): second, n("twice", 3): first}, {}),
         ("swapped", "The volumes have each other's names", {n("swapped", 1): second, n("swapped", 2): first}, {}),
     ):  # fmt: skip
         w = two_volumes()

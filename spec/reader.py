@@ -770,7 +770,7 @@ class Archive:
         """Section 6.6: the frames of the base that `name` says, from `others`. Those that belong to something else."""
         if all(volume.archive_id != name["archive_id"] for volume in others):
             self.fault("volume", own, None, f"the base with root digest {name['root'].hex()} is missing")
-            return others
+            return [volume for volume in others if not self.may_be_below(volume, own, name["blocks"])]
         base = Archive(others, hashes, name["archive_id"])
         ends = [record for volume in base.kept for record in volume.records if record.header.type == END and record.map]
         same = [record.map for record in ends if record.digest == name["root"] and record.map]
@@ -787,6 +787,13 @@ class Archive:
         self.faults += base.faults
         return []
 
+    @staticmethod
+    def may_be_below(volume: Volume, own: Volume, blocks: int) -> bool:
+        """Whether the missing base may be based on this one."""
+        header, mine = volume.said() or {}, own.said() or {}
+        begin = (header.get("repairs") or header.get("base") or {"blocks": 0})["blocks"]
+        return all(header.get(key) == mine.get(key) for key in ("block_size", "hash_key")) and begin < blocks
+
     def arrange(self, volumes: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""
         found: dict[int, Volume] = {}
@@ -795,7 +802,8 @@ class Archive:
             if volume.archive_id != volumes[0].archive_id:
                 self.fault("volume", volume, None, "a volume of another archive")
             elif volume.number in found:
-                self.fault("volume", volume, None, f"volume {volume.number} is there twice")
+                self.compare_copies(found[volume.number], volume)
+                self.check_name(volume, len(volumes))
             elif any((volume.header or {}).get(key, value) != value for key, value in self.same().items()):
                 self.fault("volume", volume, None, "its header differs in what all volumes have the same")
             else:
@@ -805,12 +813,22 @@ class Archive:
         for before, volume in zip([None, *self.kept], self.kept, strict=False):
             if volume.number != (before.number if before else 0) + 1:
                 self.fault("volume", volume, None, f"volumes before volume {volume.number} are missing")
-            name = re.search(r"\.(\d{3,})\.gla$", volume.path)
-            if name and len(volumes) > 1 and int(name[1]) != volume.number:
-                self.fault("volume", volume, None, f"is named as volume {int(name[1])}, but is volume {volume.number}")
+            self.check_name(volume, len(volumes))
         ends = [record.map for record in self.kept[-1].records if record.header.type == END] if self.kept else []
         if self.kept and self.kept[-1].finished and ends[-1] is not None and not ends[-1]["final"]:
             self.fault("volume", self.kept[-1], None, "another volume follows, and is missing")
+
+    def check_name(self, volume: Volume, given: int) -> None:
+        name = re.search(r"\.(\d{3,})\.gla$", volume.path)
+        if name and given > 1 and int(name[1]) != volume.number:
+            self.fault("volume", volume, None, f"is named as volume {int(name[1])}, but is volume {volume.number}")
+
+    def compare_copies(self, used: Volume, other: Volume) -> None:
+        """Section 9: a copy is no fault; one that ends otherwise, and not earlier, is another volume."""
+        ends = [{record.digest for record in one.records if record.header.type == END} for one in (used, other)]
+        lasts = [one.records[-1].digest for one in (used, other) if one.finished]
+        if len(lasts) == 2 and lasts[0] not in ends[1] and lasts[1] not in ends[0]:
+            self.fault("volume", other, None, f"volume {other.number} is there twice, and not the same")
 
     def same(self) -> dict[str, Any]:
         return {

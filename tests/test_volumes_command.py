@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,12 +208,47 @@ def test_somebody_is_asked_for_the_next_medium(options: list[str], files: Path, 
     assert_holds(files, small, other)
 
 
+PATIENT = """
+from glancearchive.operations import transfer
+transfer._GRACE = 1e6
+from glancearchive.cli import main
+main()
+"""  # it would wait for the one who was asked
+
+
+@pytest.mark.parametrize("options", [["-q"], []])
+@pytest.mark.parametrize("full", [True, False])
+def test_an_interruption_ends_the_question(
+    full: bool, options: list[str], files: Path, small: Path, tmp_path: Path
+) -> None:
+    """When it comes before anything else, and in the middle of the dump."""
+    if full:
+        with contextlib.suppress(OSError):
+            (small / "full").write_bytes(bytes(12 << 20))
+    program = [sys.executable, "-c", PATIENT, "dump", files, "a.gla", "--spread", small, *options]
+    with Terminal(program=[*map(str, program)], columns=200) as terminal:
+        terminal.until(lambda text: "Directory on the next medium" in text)
+        assert terminal.text.splitlines()[-1] == "Directory on the next medium (none: give up):"
+        terminal.type(b"\x03")
+        assert terminal.wait() == 130, terminal.everything
+        assert "interrupted" in terminal.everything
+    assert volumes(small) == ([] if full else [small / "a.001.gla"])
+    other = tmp_path / "other"
+    other.mkdir()
+    done = run("dump", files, "a.gla", "--spread", f"{small},{other}", "--json")
+    assert done.code == 0, done.stderr
+    if not full:
+        assert f"going on after {small / 'a.001.gla'}, which is finished" in done.stderr
+    assert_holds(files, *([other] if full else [other, small]))
+
+
 def test_somebody_gives_up(files: Path, small: Path, tmp_path: Path) -> None:
     with Terminal("dump", files, "a.gla", "--spread", small, "-q", columns=200) as terminal:
         terminal.until(lambda text: "Directory on the next medium" in text)
         terminal.type(b"\r")
         assert terminal.wait() == 3
         assert "the same command goes on" in terminal.everything
+        assert ".part" not in terminal.everything
     other = tmp_path / "other"
     other.mkdir()
     done = run("dump", files, "a.gla", "--spread", f"{small},{other}", "--json")

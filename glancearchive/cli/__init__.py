@@ -26,6 +26,7 @@ from glancearchive.cli.logs import log_end, log_options, start_logging
 from glancearchive.cli.merge import merge
 from glancearchive.cli.output import SAID, leave_display, note
 from glancearchive.cli.plan import plan
+from glancearchive.cli.question import give_up_questions
 from glancearchive.cli.recovery import protect, repair
 from glancearchive.cli.reslice import reslice
 from glancearchive.cli.salvage import salvage
@@ -117,6 +118,7 @@ def _interrupt(_signal: int, _frame: object) -> None:
     """The first time, end in good order: what was taken so far is committed. The second time, at once."""
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
+    give_up_questions()
     raise KeyboardInterrupt
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ SAID = logging.getLogger("glancearchive.said")
 _PIECES = 1000  # of a document, written at once
 _WIDEST = 48  # columns that a cell of a table may widen its column to; a name of an image may have 255 characters
 _above: Callable[[str], None] | None = None  # writes lines above a display that is there now
+_pause: Callable[[], AbstractContextManager[None]] = nullcontext  # takes it away as long as the context lasts
 
 
 def printable(text: str) -> str:
@@ -125,14 +126,22 @@ def say(text: str, colour: str | None = None) -> None:
 
 
 @contextmanager
-def display(write: Callable[[str], None]) -> Iterator[None]:
-    """As long as the context lasts, `write` puts lines for stderr above a display that renews itself."""
-    global _above
-    _above = write
+def display(write: Callable[[str], None], pause: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """As long as the context lasts, `write` puts lines for stderr above a display that renews itself.
+
+    `pause` gives a context in which it does not.
+    """
+    global _above, _pause
+    _above, _pause = write, pause
     try:
         yield
     finally:
-        _above = None
+        _above, _pause = None, nullcontext
+
+
+def display_paused() -> AbstractContextManager[None]:
+    """A context in which no display is in the way of a question."""
+    return _pause()
 
 
 def leave_display() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Literal, Self
 
@@ -51,7 +52,12 @@ class Screen:
             markup=False,
             emoji=False,
         )
-        self._live = Live(
+        self._live = self._new_live()
+        self._paused = False
+        self._exits = ExitStack()
+
+    def _new_live(self) -> Live:
+        return Live(
             console=self._console,
             auto_refresh=False,
             transient=True,
@@ -60,13 +66,12 @@ class Screen:
             vertical_overflow="crop",
             get_renderable=self._render,
         )
-        self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         with self._lock:
             self._live.start()
             self._console.show_cursor(True)
-        self._exits.enter_context(display(self._write))
+        self._exits.enter_context(display(self._write, self._pause))
         return self
 
     def __exit__(
@@ -81,15 +86,32 @@ class Screen:
         """Show how far it is now."""
         with self._lock:
             self._console.quiet = not _in_foreground()
-            self._live.refresh()
+            if not self._paused:
+                self._live.refresh()
+
+    @contextmanager
+    def _pause(self) -> Iterator[None]:
+        """Nothing of the display is there, and lines are written as they come, as long as the context lasts."""
+        with self._lock:
+            self._console.quiet = not _in_foreground()
+            self._live.stop()
+            self._paused = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._live = self._new_live()  # the old one would wipe out as many lines as it had
+                self._live.start()
+                self._console.show_cursor(True)
+                self._paused = False
 
     def _write(self, line: str) -> None:
         with self._lock:
-            if _in_foreground():
+            if _in_foreground() and not self._paused:
                 self._console.quiet = False
                 self._console.print(Text.from_ansi(line), soft_wrap=True)
             else:
-                print(line, file=sys.stderr)  # noqa: T201  # the shell has the terminal now, and no place is kept
+                print(line, file=sys.stderr)  # noqa: T201  # no place is kept: the shell has the terminal now
 
     def _render(self) -> RenderableType:
         now = self._tally.snapshot()

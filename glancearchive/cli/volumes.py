@@ -13,6 +13,7 @@ import click
 
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Bytes
+from glancearchive.cli.question import ask
 from glancearchive.errors import GlanceArchiveError, LocalError, UsageError
 from glancearchive.format.medium import check_name
 from glancearchive.format.places import Split
@@ -143,10 +144,7 @@ def _ask(message: str) -> Path:
     note(f"glancearchive: {message}")
     note("glancearchive: what is finished is closed: its medium can be taken out")
     while True:
-        try:
-            answer = click.prompt("Directory on the next medium (none: give up)", "", show_default=False, err=True)
-        except click.Abort:
-            answer = ""
+        answer = ask("Directory on the next medium (none: give up)")
         if not answer:
             raise LocalError(f"{message}; the same command goes on")
         directory = Path(answer)

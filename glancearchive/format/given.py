@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from glancearchive.errors import FormatError, StrangerError, UnsupportedError, VolumeError
+from glancearchive.format.copies import CopiedVolume, join_copies
 from glancearchive.format.identity import identify, peek_header
+from glancearchive.format.schema import ArchiveHeader, BaseName
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 
@@ -16,46 +19,41 @@ class GivenVolumes:
     """The volumes at `paths`, by archive; a context manager that closes those that nobody took.
 
     `asked` is the id of the archive that is meant: the first one given that no other one names as what it is read
-    with. `faults` are files that are no volumes, or are there twice. Raises the first fault when there is no volume at
+    with. A volume that is there more than once is one, a `CopiedVolume`. `faults` are files that are no volumes, or are
+    others than those of the same number. Raises the first fault when there is no volume at
     all, UnsupportedError for a volume of a newer version, LocalError for a file that cannot be opened.
     """
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
         self.faults: list[FormatError] = []
         self._archives: dict[bytes, dict[int, Volume]] = {}
+        opened: dict[tuple[bytes, int], list[Volume]] = {}
         self._repairs: list[tuple[bytes, bytes]] = []  # ids: of what is repaired, of what repairs it
         try:
             for path in paths:
-                self._open(path)
-            if not self._archives:
+                self._open(path, opened)
+            if not opened:
                 raise self.faults[0]
         except BaseException:
-            self.close()
+            for volume in chain.from_iterable(opened.values()):
+                volume.close()
             raise
-        self._tell_apart()
+        _tell_apart([*chain.from_iterable(opened.values())])
+        for (archive_id, number), copies in opened.items():
+            self._archives.setdefault(archive_id, {})[number], faults = join_copies(copies)
+            self.faults += faults
         self.asked = self._find_asked()
 
-    def _open(self, path: str | os.PathLike[str]) -> None:
+    def _open(self, path: str | os.PathLike[str], opened: dict[tuple[bytes, int], list[Volume]]) -> None:
         volume = Volume(path)
         try:
             number, archive_id = identify(volume)
-            known = self._archives.setdefault(archive_id, {})
-            if number in known:
-                raise StrangerError(f"is volume {number}, and so is {known[number].name}", volume=volume.name)
-            known[number] = volume
+            opened.setdefault((archive_id, number), []).append(volume)
         except FormatError as error:
             volume.close()
             if isinstance(error, UnsupportedError):
                 raise
             self.faults.append(error)
-
-    def _tell_apart(self) -> None:
-        """Volumes of different archives may have the same file name; messages then have the whole path."""
-        volumes = [volume for _, volume in self.left()]
-        names = Counter(volume.name for volume in volumes)
-        for volume in volumes:
-            if names[volume.name] > 1:
-                volume.name = str(volume.path)
 
     def _find_asked(self) -> bytes:
         needed: set[bytes] = set()
@@ -93,8 +91,9 @@ class GivenVolumes:
         """
         volumes, faults = self._archives.pop(archive_id), list[FormatError]()
         for number, volume in volumes.items():
-            if len(volumes) > 1 and volume_number(volume.path) not in (None, number):
-                faults.append(VolumeError(f"is volume {number} by what it says", volume=volume.name))
+            for one in volume.copies if isinstance(volume, CopiedVolume) else [volume]:
+                if len(volumes) > 1 and volume_number(one.path) not in (None, number):
+                    faults.append(VolumeError(f"is volume {number} by what it says", volume=one.name))
         return volumes, faults
 
     def left(self) -> Iterator[tuple[bytes, Volume]]:
@@ -102,6 +101,26 @@ class GivenVolumes:
         for archive_id, volumes in self._archives.items():
             for volume in volumes.values():
                 yield archive_id, volume
+
+    def strangers(self, archive_id: bytes, header: ArchiveHeader, lacking: BaseName | None) -> list[FormatError]:
+        """The volumes that nobody took, as faults, when what was asked for is `archive_id` with this `header`.
+
+        Where its chain of bases breaks off since `lacking` is not at hand, those may be further down in it that have
+        its key and begin below that one: they are no faults.
+        """
+        faults: list[FormatError] = []
+        for other_id, volume in self.left():
+            other = peek_header(volume) if lacking is not None else None
+            if (
+                lacking is not None
+                and other is not None
+                and (other.hash_key, other.block_size) == (header.hash_key, header.block_size)
+                and other.origin[1] < lacking.blocks
+            ):
+                continue
+            message = f"belongs to archive {other_id.hex()}, the others to {archive_id.hex()}"
+            faults.append(StrangerError(message, volume=volume.name))
+        return faults
 
     def close(self) -> None:
         """Close what was not taken."""
@@ -113,3 +132,11 @@ class GivenVolumes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tell_apart(volumes: list[Volume]) -> None:
+    """Different files may have the same name; messages then have the whole path."""
+    names = Counter(volume.name for volume in volumes)
+    for volume in volumes:
+        if names[volume.name] > 1:
+            volume.name = str(volume.path)

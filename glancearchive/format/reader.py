@@ -14,7 +14,6 @@ from glancearchive.errors import (
     FormatError,
     ImageError,
     MissingError,
-    StrangerError,
     UnsupportedError,
     VolumeError,
 )
@@ -29,6 +28,7 @@ from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.structured import check_supported, find_end, read_catalog, read_structured
 from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import absent_name
 
 MAX_BASES = 64  # archives below an increment (SPEC section 8)
 _MOST_MISSING = 100  # volumes in a row, each with a fault of its own
@@ -53,9 +53,7 @@ class Archive:
             self._open(given, given.asked)
             try:
                 self._add_faults(given.faults)
-                for archive_id, volume in given.left():
-                    message = f"belongs to archive {archive_id.hex()}, the others to {self.archive_id.hex()}"
-                    self._add_faults([StrangerError(message, volume=volume.name)])
+                self._add_faults(given.strangers(self.archive_id, self.header, self.missing_base))
             except BaseException:
                 self.close()
                 raise
@@ -358,8 +356,7 @@ class Archive:
         """The file name of volume `number`, guessed from the others' when it is not at hand."""
         if number in self.volumes:
             return self.volumes[number].name
-        known = min(self.volumes)
-        return self.volumes[known].name.replace(f".{known:03}.", f".{number:03}.")
+        return absent_name(number, [self.volumes[one].path for one in sorted(self.volumes)])
 
     def find(self, name: str) -> list[ArchivedImage]:
         """The image with this id, else all images with this name."""

@@ -42,6 +42,11 @@ class VolumeChain:
         return self._volume.part_path
 
     @property
+    def begun(self) -> bool:
+        """Whether the volume under way has more than its header record, or is the first."""
+        return self._volume.used or self._state.volume == 1
+
+    @property
     def stored(self) -> int:
         """Bytes of all volumes so far."""
         return self._finished + self._volume.offset

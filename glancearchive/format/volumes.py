@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from glancearchive.errors import LocalError
@@ -53,6 +53,12 @@ def numbered(path: Path, number: int) -> Path:
 def sibling(path: Path, number: int) -> Path:
     """The path of volume `number` beside the volume `path`."""
     return path.with_name(f"{_stem(path.name)}.{number:03}{SUFFIX}")
+
+
+def absent_name(number: int, others: Sequence[Path]) -> str:
+    """What volume `number`, which is not at hand, may be called: as the first of the `others` but for its number."""
+    guess = sibling(others[0], number).name
+    return f"not the {guess} at hand" if guess in (one.name for one in others) else guess
 
 
 def written_volumes(path: Path, directories: Iterable[Path]) -> dict[int, Path]:

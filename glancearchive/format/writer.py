@@ -128,6 +128,11 @@ class ArchiveWriter:
         return [self._places.of(number) for number in range(1, self._state.volume + 1)]
 
     @property
+    def gone_on_with(self) -> Path:
+        """The last file that an earlier run has written something to, or finished."""
+        return self.part_path if self._chain.begun else self.volumes[-2]
+
+    @property
     def unchanged(self) -> bool:
         """Whether the archive is finished as it was when it was opened for going on."""
         return self._state.end is not None
@@ -264,6 +269,8 @@ class ArchiveWriter:
         Otherwise another thread would commit what was done by halves. Raises LocalError.
         """
         with self._lock:
+            if isinstance(self._failure, LocalError):
+                raise LocalError(str(self._failure))  # no other thread can go on either, for the same reason
             if self._failure is not None:
                 raise LocalError(f"{self.part_path}: cannot be gone on with: {self._failure}")
             try:

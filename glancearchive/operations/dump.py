@@ -126,8 +126,10 @@ def dump(
         raise LocalError(f"{writer.part_path}: was begun from {writer.header.source}, not from {source.label}")
     if finished:
         log.info("adding to %s, which is %s meanwhile", path, writer.part_path)
-    elif writer.resumed:
+    elif writer.resumed and writer.gone_on_with == writer.part_path:
         log.warning("going on with %s, which an earlier run has begun", writer.part_path)
+    elif writer.resumed:
+        log.warning("going on after %s, which is finished", writer.gone_on_with)
     result = Dump(
         iter(()),
         lambda: writer.stored,

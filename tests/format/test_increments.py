@@ -13,7 +13,15 @@ import pytest
 
 import glancearchive
 from glancearchive import Depth
-from glancearchive.errors import ChainError, FormatError, LocalError, UsageError, VolumeError
+from glancearchive.errors import (
+    ChainError,
+    FormatError,
+    LocalError,
+    MissingError,
+    StrangerError,
+    UsageError,
+    VolumeError,
+)
 from glancearchive.format.base import open_base
 from glancearchive.format.compression import LEVELS, compress, decompress
 from glancearchive.format.encoding import pack, unpack
@@ -161,15 +169,21 @@ def test_an_increment_alone_gives_what_needs_no_base_and_names_the_one_that_is_m
         assert [damage.images for damage in report.damage] == [["b", "c"]]
 
 
-def test_of_a_chain_the_link_that_is_missing_is_named(made: Path) -> None:
+def test_of_a_chain_the_link_that_is_missing_is_named(made: Path, tmp_path: Path) -> None:
     with glancearchive.open(made / "third.gla", made / "second.gla") as archive:
         assert archive.base is not None
         assert archive.missing_base == archive.base.header.base
     assert states(made / "third.gla", made / "second.gla") == {"b": "held", "e": "held"}
-    # Without the link between, the first cannot be told to belong to it.
+    # Without the link between, the first may well belong to it.
     with glancearchive.open(made / "third.gla", made / "first.gla") as archive:
-        assert archive.missing_base == archive.header.base
-        assert len(archive.faults) == 2
+        assert [type(fault) for fault in archive.faults] == [MissingError]
+        report = glancearchive.verify(archive)
+        assert [damage.fault for damage in report.damage] == archive.faults
+    # What begins where the missing one ends cannot be below it, and what has another key neither.
+    other = write(tmp_path / "other.gla", {"a": A[:BLOCK]})
+    for stranger in (made / "sibling.gla", other):
+        with glancearchive.open(made / "second.gla", stranger) as archive:
+            assert {type(fault) for fault in archive.faults} == {MissingError, StrangerError}
 
 
 def test_a_sibling_stands_in_for_nothing(made: Path) -> None:
@@ -554,3 +568,13 @@ def test_a_volume_error_names_the_increment(made: Path) -> None:
     with glancearchive.open(made / "second.gla") as archive:
         assert isinstance(archive.faults[0], VolumeError)
         assert archive.faults[0].volume == "second.gla"
+
+
+@pytest.mark.parametrize(
+    ("names", "count"), [(("third", "first"), 1), (("second", "sibling"), 2)], ids=["below", "beside"]
+)
+def test_the_second_reader_knows_what_may_be_below_the_missing_link(
+    names: tuple[str, str], count: int, made: Path
+) -> None:
+    faults = spec_reader.read_archive([made / f"{name}.gla" for name in names]).faults
+    assert len([fault for fault in faults if fault.layer == "volume"]) == count, faults
