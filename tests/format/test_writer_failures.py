@@ -82,7 +82,7 @@ def test_after_a_failure_of_the_index_nothing_is_committed(
         one.finish({}, "")
     calls: list[Callable[[], object]] = [lambda: two.finish({}, ""), writer.commit, writer.finish]
     for call in calls:
-        with pytest.raises(LocalError, match="cannot be gone on with"):
+        with pytest.raises(LocalError, match=r"cannot be gone on with|^no space for the index$"):
             call()
     writer.close()
     again = ArchiveWriter(tmp_path / "x.gla")
