@@ -62,7 +62,8 @@ def fill(client: GlanceClient) -> None:
 
 def main() -> int:
     """Runs until it is interrupted."""
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # or the directory would stay when a terminal is closed
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     environment()
     with tempfile.TemporaryDirectory(prefix="glancearchive-practice-") as scratch, practice(Path(scratch)) as running:
         fill(running.here.client())

@@ -79,6 +79,7 @@ def test_a_server_that_is_of_no_use(direction: str, name: str, archive: Path, tm
         ("envvars", 2, "none are set"),
         ("ftp://x/", 2, "not a usable URL"),
         ("http://user:secret@x/", 2, "takes no user name"),
+        ("http://user:secret@x:9292/", 2, "query or fragment: http://x:9292/"),
         ("", 2, "."),
     ],
 )

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from glancearchive.cli import cli
 from glancearchive.cli.output import emit_json
 from glancearchive.format.writer import ArchiveWriter
 from tests.archives import write_archive
@@ -324,3 +326,17 @@ def test_a_document_is_the_same_when_it_is_written_item_by_item(
     for arrays in (list, iter):
         emit_json({key: arrays(value) if isinstance(value, list) else value for key, value in document.items()})
         assert capsys.readouterr().out == json.dumps(document, indent=2) + "\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_only_a_terminal_gets_a_line_end_after_an_interruption(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.commands, "stop", click.Command("stop", callback=interrupted))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with pytest.raises(click.exceptions.Abort):
+        cli.main(["stop"], standalone_mode=False)
+    assert capsys.readouterr().err == ("\n" if terminal else "")

@@ -117,7 +117,10 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_the_glances_to_practise_on_run_until_they_are_interrupted(cloud_environment: None) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_the_glances_to_practise_on_run_until_they_are_interrupted(
+    number: int, code: int, cloud_environment: None
+) -> None:
     program = [sys.executable, "-m", "demo.practice"]
     with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
         try:
@@ -127,8 +130,8 @@ def test_the_glances_to_practise_on_run_until_they_are_interrupted(cloud_environ
             variable = re.search("export (OS_CLIENT_CONFIG_FILE)=(.*)", told)
             assert variable, told
             assert run("size", "here", "--json", env={variable[1]: variable[2]}).json["count"] == 4
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
+            process.send_signal(number)
+            assert process.wait(60) == code
         finally:
             process.kill()
     assert not Path(variable[2]).exists()

@@ -197,6 +197,18 @@ def test_it_needs_none_of_the_libraries_for_servers(here: Path) -> None:
 # On the command line.
 
 
+def test_where_an_archive_is_needed(clouds: Path) -> None:
+    env = {"OS_CLIENT_CONFIG_FILE": str(clouds / "clouds.yaml")}
+    for command in (["list"], ["verify"], ["extract"], ["dump", "one.img"]):
+        done = run(*command, "mycloud", env=env)
+        assert (done.code, "mycloud is a cloud, and an archive is needed here" in done.stderr) == (2, True), done.stderr
+        done = run(*command, "", env=env)
+        assert (done.code, "an archive has a name, and this one is empty" in done.stderr) == (2, True), done.stderr
+    assert "no such archive" in run("list", "./mycloud", env=env).stderr
+    assert run("dump", "one.img", "./mycloud", env=env).code == 0
+    assert run("list", "mycloud", env=env).code == 0  # it is there
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

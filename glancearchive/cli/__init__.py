@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -37,7 +38,19 @@ from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Program(click.Group):
+    """click ends the line in which a terminal shows ^C; where nothing shows one, that is an empty line too many."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                raise
+            raise click.exceptions.Abort from None
+
+
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="glancearchive")
 def cli() -> None:
     """Carry OpenStack Glance images across a gap: dump, verify, load.

@@ -11,6 +11,7 @@ import click
 import glancearchive
 from glancearchive.cli.damage import unknown_images
 from glancearchive.cli.output import emit_json, note, printable, size_text, table
+from glancearchive.cli.parameters import ArchivePath
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.errors import FormatError, MissingError, UsageError
 from glancearchive.format.archived import ArchivedImage
@@ -19,8 +20,7 @@ from glancearchive.format.reader import Archive
 from glancearchive.operations.select import Selection
 from glancearchive.plural import counted
 
-# Whether it can be read is found when it is opened, and is no matter of usage.
-archive_argument = click.argument("archive", type=click.Path(path_type=Path, readable=False))
+archive_argument = click.argument("archive", type=ArchivePath())
 with_option = click.option(
     "--with",
     "others",

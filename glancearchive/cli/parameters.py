@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -53,6 +55,32 @@ class Recovery(click.ParamType[Amount]):
             return parse_amount(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class ArchivePath(click.Path):
+    """The path of an archive, which need not be there, as a `Path`."""
+
+    def __init__(self) -> None:
+        # Whether it can be read is found when it is opened, and is no matter of usage.
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":  # which a Path makes "." of
+            self.fail("an archive has a name, and this one is empty", param, ctx)
+        if isinstance(value, str) and _may_be_cloud(value):
+            from glancearchive.endpoints.clouds_yaml import known_clouds  # only here: it takes a while to import
+
+            if value in known_clouds():
+                path = f".{os.sep}{value}"
+                self.fail(f"{value} is a cloud, and an archive is needed here ({path} is a path)", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _may_be_cloud(name: str) -> bool:
+    """Whether there is no such archive, nor one that is not finished, and no directory or suffix makes it a path."""
+    if Path(name).name != name or Path(name).suffix:
+        return False
+    return not (os.path.lexists(name) or os.path.lexists(f"{name}.part"))
 
 
 class Place(click.ParamType[str]):

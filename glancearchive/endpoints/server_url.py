@@ -29,7 +29,8 @@ def normalised(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{shown!r} is not a usable URL: expected http://HOST[:PORT] or https://HOST[:PORT]")
     if parts.username is not None or parts.query or parts.fragment:
-        raise UsageError(f"a URL of a Glance takes no user name, query or fragment: {parts.scheme}://{parts.hostname}/")
+        place = parts.netloc.rpartition("@")[2]
+        raise UsageError(f"a URL of a Glance takes no user name, query or fragment: {parts.scheme}://{place}/")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port is not None and port != {"http": 80, "https": 443}[parts.scheme]:
         host = f"{host}:{port}"

@@ -269,8 +269,8 @@ class ArchiveWriter:
         Otherwise another thread would commit what was done by halves. Raises LocalError.
         """
         with self._lock:
-            if isinstance(self._failure, LocalError):
-                raise LocalError(str(self._failure))  # no other thread can go on either, for the same reason
+            if isinstance(self._failure, LocalError):  # which says all that there is to say
+                raise type(self._failure)(str(self._failure)) from self._failure
             if self._failure is not None:
                 raise LocalError(f"{self.part_path}: cannot be gone on with: {self._failure}")
             try:
