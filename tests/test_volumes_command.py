@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 import glancearchive
 from tests.command import Done, contents, run, unchanged
+from tests.faults.media import exfat
 from tests.terminal import Terminal
 
 MIB = 1 << 20
@@ -50,6 +52,44 @@ def assert_holds(files: Path, *paths: Path) -> None:
         assert archive.finished
         found = sorted(image.open().read() for image in archive)
     assert found == sorted(path.read_bytes() for path in files.iterdir())
+
+
+@pytest.mark.parametrize("renamed", [slice(None), slice(1, None)])
+def test_names_in_upper_case(renamed: slice, archive: Path, tmp_path: Path) -> None:
+    """By the directory, by the other case, beside each other."""
+    disk = tmp_path / "disk"
+    shutil.copytree(archive.parent, disk)
+    for path in volumes(disk)[renamed]:
+        path.rename(path.with_name(path.name.upper()))
+    names = [disk, disk / "a.gla", disk / "A.gla", *disk.iterdir()]
+    for name in names:
+        done = run("verify", "--quick", name, "--json")
+        assert done.code == 0, (name, done.json)
+    (disk / "b").mkdir()
+    for path in disk.glob("*.002.*"):
+        path.rename(disk / "b" / path.name)
+    assert run("verify", "--quick", disk / "a.gla", "--with", disk / "b", "--json").code == 0
+
+
+def test_names_that_differ_in_case_alone_may_be_two_archives(archive: Path, files: Path, tmp_path: Path) -> None:
+    assert run("dump", files, tmp_path / "A.gla", "--volume-size", "9M").code == 0
+    for path in volumes(archive.parent):
+        shutil.copy(path, tmp_path)
+    if len(volumes(tmp_path)) == 3:
+        pytest.skip("the file system takes them for the same")
+    for name in ("a.gla", "A.gla", "a.002.gla", "A.003.gla"):
+        assert run("verify", "--quick", tmp_path / name, "--json").code == 0
+    assert "several archives" in run("verify", tmp_path).error
+
+
+def test_on_exfat_the_archive_of_the_other_case_is_found(files: Path, tmp_path: Path) -> None:
+    with exfat(tmp_path) as disk:
+        assert run("dump", files, disk / "d.gla", "--volume-size", "9M").code == 0
+        before = contents(disk)
+        done = run("dump", files, disk / "D.gla", "--volume-size", "9M", "--json")
+        assert done.code == 0, done.stderr
+        assert f"{disk / 'D.gla'} is a finished archive of" in done.stderr
+        assert contents(disk) == before
 
 
 def test_all_names_of_it(archive: Path) -> None:

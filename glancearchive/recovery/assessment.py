@@ -91,7 +91,7 @@ def stem_of(path: Path) -> str:
     name = path.name
     if _is_par2(path):
         return re.sub(r"\.vol\d+\+\d+$", "", name[: -len(_SUFFIX)], flags=re.IGNORECASE)
-    name = name.removesuffix(".gla")
+    name = name[: -len(".gla")] if name.lower().endswith(".gla") else name
     return name[: name.rindex(".")] if volume_number(path) is not None else name
 
 
@@ -119,7 +119,7 @@ def _stems(path: Path) -> set[str]:
     if not path.is_dir():
         return {stem_of(path).lower()}
     try:
-        names = [one for one in path.iterdir() if _is_par2(one) or volume_number(one) or one.suffix == ".gla"]
+        names = [one for one in path.iterdir() if _is_par2(one) or volume_number(one) or one.suffix.lower() == ".gla"]
     except OSError:
         return set()
     return {stem_of(one).lower() for one in names}
@@ -138,7 +138,7 @@ def find_protected(found: RecoverySet, path: Path, *more: Path) -> list[VolumeSt
     `path` itself may have another name than it had; raises LocalError when it is none of them by what is in it.
     """
     states = _beside(found, path, *more)
-    if path.is_file() and path.name not in {state.protected.name for state in states} and not _is_par2(path):
+    if path.is_file() and path not in {state.path for state in states} and not _is_par2(path):
         _renamed(path, states).path = path
     return states
 
@@ -151,9 +151,16 @@ def home(path: Path) -> Path:
 def _beside(found: RecoverySet, *paths: Path) -> list[VolumeState]:
     states = [VolumeState(file, None) for file in found.files]
     for directory in map(home, paths):
+        try:
+            names = {one.name.lower(): one for one in sorted(directory.iterdir())}
+        except OSError:
+            continue
         for state in states:
-            if state.path is None and (directory / state.protected.name).is_file():
-                state.path = directory / state.protected.name
+            # It may have been copied by something that knows one case alone.
+            exactly = directory / state.protected.name
+            place = exactly if exactly.is_file() else names.get(state.protected.name.lower())
+            if state.path is None and place is not None and place.is_file():
+                state.path = place
     return states
 
 
