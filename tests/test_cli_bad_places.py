@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -213,18 +214,19 @@ def test_dump_beyond_the_largest_file(out: Path) -> None:
 def test_dump_of_files_without_space_says_what_is_committed(out: Path, tmp_path: Path) -> None:
     """Small images that were told as copied before the last checkpoint may not be in it."""
     (tmp_path / "images").mkdir()
-    for number in range(12):
-        (tmp_path / "images" / f"{number}.img").write_bytes(pattern(MIB // 2, number))
-    done = run("dump", tmp_path / "images", out / "x.gla", "--jobs", "1", preexec=small_files)
+    for number in range(45):  # there is a checkpoint after 32 MiB
+        (tmp_path / "images" / f"{number:02}.img").write_bytes(pattern(MIB, number))
+    largest = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (40 * MIB, 40 * MIB))
+    done = run("dump", tmp_path / "images", out / "x.gla", "--jobs", "1", preexec=largest)
     told = done.stderr.count("copied:")
     assert (done.code, told > 0) == (3, True)
     hints = [line for line in done.stderr.splitlines() if "once there is room" in line]
     assert len(hints) == 1
     [said] = re.findall(r"whole in what was committed: (\d+) images?; whatever else was told is read", done.stderr)
     listed = run("list", out / "x.gla.part", "--json").json["images"]
-    assert int(said) == sum(image["status"] == "complete" for image in listed)
+    assert int(said) == sum(image["status"] == "complete" for image in listed) > 0
     assert run("dump", tmp_path / "images", out / "x.gla").code == 0
-    assert len(run("list", out / "x.gla", "--json").json["images"]) == 12
+    assert len(run("list", out / "x.gla", "--json").json["images"]) == 45
 
 
 @pytest.mark.parametrize("to_directory", [False, True])

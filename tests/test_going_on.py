@@ -35,6 +35,7 @@ from glancearchive.operations.reslice import reslice
 from tests.command import contents, run, unchanged
 from tests.format.samples import tiny_archive
 from tests.format.test_overlay import answer, images, need_of, places, spoil, write
+from tests.format.test_said_again import records
 from tests.glances import Counter
 from tests.test_cli_bad_places import without_privileges
 
@@ -147,6 +148,36 @@ def test_a_failed_append_gives_the_archive_back_as_it_was(tmp_path: Path) -> Non
         with pytest.raises(LocalError, match="cannot be written"):
             list(result.outcomes)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "goes_on"),
+    [
+        (RecordType.PADDING, 200, True),  # in its payload: nothing depends on it
+        (RecordType.PADDING, 20, False),  # in its header: whether a record was here nobody can tell
+        (RecordType.CATALOG, 150, False),
+    ],
+)
+def test_an_append_never_cuts_off_the_end_of_a_finished_archive(
+    tmp_path: Path, kind: RecordType, place: int, goes_on: bool
+) -> None:
+    """Increments name it."""
+    archive = tmp_path / "a.gla"
+    (tmp_path / "one.img").write_bytes(random.Random(1).randbytes(MIB))
+    (tmp_path / "two.img").write_bytes(random.Random(2).randbytes(MIB))
+    assert run("dump", tmp_path / "one.img", archive).code == 0
+    data = bytearray(archive.read_bytes())
+    data[records(archive, kind)[0].offset + place] ^= 1
+    archive.write_bytes(data)
+    done = run("dump", tmp_path / "one.img", tmp_path / "two.img", archive, "--append")
+    if goes_on:
+        assert done.code == 0, done.stderr
+        assert archive.read_bytes().startswith(data)
+    else:
+        assert done.code == 3
+        assert "would cut off the end with which it was finished" in done.stderr
+        assert archive.read_bytes() == data
+    assert not part_of(archive).exists()
 
 
 def test_what_cannot_be_cut_back_keeps_the_name_of_an_unfinished_one(

@@ -258,7 +258,7 @@ def _tell_what_stays(result: Dump, part: Path, error: BaseException) -> None:
         note(f"glancearchive: what was committed is in {place}; the same command goes on from there{room}")
     elif room:
         note(f"glancearchive: the same command goes on{room}")
-    if isinstance(error, LocalError):
+    if isinstance(error, LocalError) and result.begun():
         # What was taken since the last checkpoint is lost with the medium, and had been told by then.
         said = f"whole in what was committed: {counted(result.whole(), 'image')}"
         note(f"glancearchive: {said}; whatever else was told is read again")

@@ -85,6 +85,7 @@ class FrameCheck:
                 continue
             if self._blocks and isinstance(step.content, Checkpoint):
                 self._waiting.append(partial(self._compare, archive, volume, step.content))  # after its frames
+                self._drain(self._most_waiting)
             self._count(header)
         if not scan.ended:
             position.forget()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glancearchive.errors import ExistsError, FormatError, LocalError, MissingError, UsageError, VolumeError
 from glancearchive.format.blockindex import BlockIndex
-from glancearchive.format.header import BEGINNING, RecordHeader, RecordType
+from glancearchive.format.header import BEGINNING, RecordHeader, RecordType, is_ancillary
 from glancearchive.format.identity import has_records, identify
 from glancearchive.format.openvolume import OpenVolume, give_name, least_limit
 from glancearchive.format.places import Places
@@ -30,10 +30,12 @@ def open_archive(
     block_size: int | None,
     index: BlockIndex,
     relation: Relation | None = None,
+    keep: int = 0,
 ) -> tuple[State, OpenVolume, bool]:
     """The archive at `places` for writing, its volume under way, and whether there was something to go on with.
 
-    What follows the last good commit record is cut off. Raises ExistsError when it is finished; UsageError for another
+    What follows the last good commit record is cut off, but nothing of the first `keep` bytes: FormatError where damage
+    in them hides the end with which it was finished. Raises ExistsError when it is finished; UsageError for another
     `block_size` than it has, which cannot be changed, and when the volumes could not hold what they must; else as
     `find_state`.
     """
@@ -46,6 +48,9 @@ def open_archive(
     try:
         state = find_state(paths, index) if last else None
         resumed = state is not None or last > 0
+        if keep and (state is None or state.offset < keep):
+            what = f"going on from byte {state.offset if state else 0} would cut off the end with which it was finished"
+            raise VolumeError(f"is damaged; {what}: repair it first", volume=paths[last].name, end=keep)
         for number, one in sorted(paths.items()):
             if is_part(one) and number < last:  # it is whole, or there were no state
                 places.paths[number] = places.of(number)
@@ -146,6 +151,10 @@ def _read_volume(
     fault: FormatError | None = None  # what follows the last good commit record, when that is not simply the end
     for step in VolumeScan(volume, archive_id, number, None, position):
         header, content = step.header, step.content
+        if header is not None and is_ancillary(header.type) and fault is None:
+            if header.type == RecordType.PADDING:
+                pending[RecordType.PADDING] = header.number + 1
+            continue  # whatever is wrong with it: nothing depends on it
         if fault is not None or step.faults or header is None:
             fault = fault or next(iter(step.faults), None)
             if fault is not None and fault.unreadable:

@@ -57,7 +57,8 @@ def _common(some: Iterable[tuple[int, int]], others: Ranges) -> Iterator[tuple[i
         end = position + count
         while place < len(others) and sum(others[place]) <= position:
             place += 1
-        for first, length in others[place:]:
+        for at in range(place, len(others)):
+            first, length = others[at]
             if first >= end:
                 break
             begin, stop = max(first, position), min(first + length, end)

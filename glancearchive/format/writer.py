@@ -27,7 +27,7 @@ from glancearchive.format.content import Content, FrameCache, Segment
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.hashing import Digests
-from glancearchive.format.imageparts import COMPLETE, NO_DATA, ZEROS, ImageBegin
+from glancearchive.format.imageparts import ZEROS, ImageBegin
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.openvolume import largest_part
 from glancearchive.format.packer import FramePacker, PackedFrame
@@ -60,6 +60,7 @@ class ArchiveWriter:
 
     With `base` a new archive is an increment of that, and does not store again what it has; to go on with an increment
     takes the same one. It must stay open. `relation` is for a new archive that repairs another.
+    `keep` is the size that the archive had when it was finished: nothing of that is cut off.
 
     Raises LocalError when `path` exists or another process writes it, and for every failure of the medium;
     after such a failure only `close` is of use. Raises FormatError when what is there is no archive, or a volume is
@@ -81,6 +82,7 @@ class ArchiveWriter:
         index_directory: Path | None = None,
         base: Base | None = None,
         relation: Relation | None = None,
+        keep: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = Path(path)
@@ -94,7 +96,7 @@ class ArchiveWriter:
                 raise UsageError(f"{path}: an increment has blocks of {size} bytes as its base, not of {block_size}")
             block_size = size
             index, relation = base.index(room), Relation(base.header.hash_key, base.name)
-        state, volume, self.resumed = open_archive(self._places, source, level, block_size, index, relation)
+        state, volume, self.resumed = open_archive(self._places, source, level, block_size, index, relation, keep)
         if base is not None:
             state.catalog.frames.continue_from(base.frames, base.name.blocks)
         self._chain = VolumeChain(self._places, state, volume)
@@ -141,11 +143,6 @@ class ArchiveWriter:
     def empty(self) -> bool:
         """Whether the archive has no image, not even a part of one."""
         return not self._state.images
-
-    @property
-    def whole(self) -> int:
-        """How many images are whole in what is committed."""
-        return sum(entry.status in (COMPLETE, NO_DATA) for entry in self._state.catalog.current())
 
     @property
     def stored(self) -> int:

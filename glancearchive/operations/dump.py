@@ -104,8 +104,7 @@ def dump(
         return Dump(iter(()))
     finished = path.exists()
     relation = Relation(base.header.hash_key, base.name) if base is not None else None
-    if finished:
-        _reopen_finished(source, path, block_size, relation)
+    keep = _reopen_finished(source, path, block_size, relation) if finished else 0
     try:
         writer = ArchiveWriter(
             path,
@@ -116,6 +115,7 @@ def dump(
             index_memory=index_memory,
             index_directory=index_directory,
             base=base,
+            keep=keep,
         )
     except BaseException:
         if finished:
@@ -133,7 +133,7 @@ def dump(
     result = Dump(
         iter(()),
         lambda: writer.stored,
-        whole=lambda: writer.whole,
+        whole=lambda: _count_whole(writer.volumes),
         begun=lambda: not writer.empty,
         part=lambda: writer.part_path,
         volumes=lambda: writer.volumes,
@@ -159,6 +159,15 @@ def dump(
 
     result.outcomes = run()
     return result
+
+
+def _count_whole(volumes: Sequence[Path]) -> int:
+    """How many images are whole in what the archive has by now, 0 where that cannot be read."""
+    try:
+        with Archive([path if path.exists() else part_of(path) for path in volumes]) as archive:
+            return sum(image.status in (COMPLETE, NO_DATA) for image in archive)
+    except (FormatError, LocalError):
+        return 0
 
 
 def done_before(source: Source, path: Path, split: Split | None, *, append: bool, covering: bool) -> Dump | None:
@@ -255,13 +264,17 @@ def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, cov
     raise LocalError(f"{path}: exists already: an archive of {origin}, not of {source.label}")
 
 
-def _reopen_finished(source: Source, path: Path, block_size: int | None, relation: Relation | None) -> None:
-    """Give a finished archive the name of an unfinished one: it stays readable under it, whatever happens."""
+def _reopen_finished(source: Source, path: Path, block_size: int | None, relation: Relation | None) -> int:
+    """Give a finished archive the name of an unfinished one: it stays readable under it, whatever happens.
+
+    Returns its size in bytes, 0 where its end is damaged or missing.
+    """
     part = part_of(path)
     if part.exists():
         raise LocalError(f"{path}: exists, and so does {part.name}; one of them has to go")
     with Archive([path]) as archive:  # raises unless it is an archive
         header = archive.header
+        size = sum(volume.size for volume in archive.volumes.values()) if archive.finished else 0
     if header.source != source.label:
         raise LocalError(f"{path}: is an archive of {header.source}, not of {source.label}")
     check_header(path, header, block_size, relation)
@@ -269,3 +282,4 @@ def _reopen_finished(source: Source, path: Path, block_size: int | None, relatio
         path.rename(part)
     except OSError as error:
         raise LocalError(f"{path}: cannot be renamed: {error.strerror}") from None
+    return size
