@@ -16,7 +16,7 @@ from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.output import emit_json, note, printable, size_text, table, tell
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.select import not_found, select_options, tell_choice
-from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, UsageError
+from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, StrangerError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.imageparts import NO_DATA
 from glancearchive.format.pagecache import drop
@@ -296,4 +296,7 @@ def _print_report(
         lacking = f", {counted(len(report.lacking), 'image')} without their data" if report.lacking else ""
         missing = sum(isinstance(damage.fault, MissingError) for damage in report.damage)
         absent = f", {counted(missing, 'file')} or more not at hand" if missing else ""
-        tell(f"NOT OK: {counted(len(report.damage) - missing, 'place')} damaged{absent}{lacking}", "red")
+        strange = sum(isinstance(damage.fault, StrangerError) for damage in report.damage)
+        others = f", {counted(strange, 'file')} misnamed or not of this archive" if strange else ""
+        places = counted(len(report.damage) - missing - strange, "place")
+        tell(f"NOT OK: {places} damaged{absent}{others}{lacking}", "red")
