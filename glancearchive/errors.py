@@ -10,6 +10,7 @@
     │   ├── VolumeError                 layer "volume":  cut short, bytes after the end, mixed volumes
     │   │   ├── MissingError                a volume or a base that is not at hand
     │   │   └── StrangerError               a file that is of no use for the archive that it was given for
+    │   │       └── MisnamedError               a volume that has the name of another one, and is used all the same
     │   ├── HeaderError                 layer "header":  a record header
     │   ├── RecordError                 layer "record":  the payload of a structured record
     │   ├── ChainError                  layer "chain":   records that do not follow one another
@@ -102,6 +103,10 @@ class MissingError(VolumeError):
 
 class StrangerError(VolumeError):
     """A file that was given for an archive and is of no use for it. Nothing is damaged by that."""
+
+
+class MisnamedError(StrangerError):
+    """A volume that is called as if it were another one of its archive. It is used by what it says; all is there."""
 
 
 class HeaderError(FormatError):

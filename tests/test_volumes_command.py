@@ -71,6 +71,28 @@ def test_names_in_upper_case(renamed: slice, archive: Path, tmp_path: Path) -> N
     assert run("verify", "--quick", disk / "a.gla", "--with", disk / "b", "--json").code == 0
 
 
+def test_names_that_were_swapped(archive: Path, tmp_path: Path) -> None:
+    """That is told, and is no damage; a volume that is missing besides is not said to be one that is there."""
+    disk = tmp_path / "disk"
+    shutil.copytree(archive.parent, disk)
+    first, second, third = volumes(disk)
+    first.rename(disk / "aside")
+    second.rename(first)
+    (disk / "aside").rename(second)
+    done = run("verify", disk)
+    assert done.code == 1
+    assert "misnamed: a.001.gla: is volume 2 by what it says [volume]" in done.text
+    assert "NOT OK: 0 places damaged, 2 files misnamed or not of this archive" in done.text
+    assert "2 of 2 images are whole" in done.text
+    second.unlink()  # volume 1, called 2
+    done = run("verify", disk, "--json")
+    assert "not the a.001.gla at hand: volume 1 is missing" in [
+        f"{one['volume']}: {one['message']}" for one in done.json["damage"]
+    ]
+    assert {image["status"] for image in done.json["images"]} <= {"held", "valid"}
+    assert third.exists()
+
+
 def test_names_that_differ_in_case_alone_may_be_two_archives(archive: Path, files: Path, tmp_path: Path) -> None:
     assert run("dump", files, tmp_path / "A.gla", "--volume-size", "9M").code == 0
     for path in volumes(archive.parent):

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from glancearchive.cli.output import note, printable, tell
-from glancearchive.errors import MissingError
+from glancearchive.errors import MisnamedError, MissingError, StrangerError
 from glancearchive.format.pagecache import Dropped
 from glancearchive.format.reader import Archive
 from glancearchive.format.verifier import Report
+
+_WORDS = {MissingError: "missing", MisnamedError: "misnamed", StrangerError: "not used"}  # what is no damage
 
 
 def tell_cache(archive: Path, cache: Dropped) -> None:
@@ -42,7 +44,8 @@ def damage_documents(report: Report) -> list[dict[str, Any]]:
 def tell_damage(report: Report) -> None:
     """What is said of damage on stdout."""
     for damage in report.damage:
-        word = "missing" if isinstance(damage.fault, MissingError) else "damage"
+        kind = type(damage.fault)
+        word = next((word for one, word in _WORDS.items() if issubclass(kind, one)), "damage")
         tell(f"{word}: {damage.fault} [{damage.fault.layer}]", "red")
         for image in filter(None, damage.images):
             click.echo(f"  costs image {printable(image)}")

@@ -15,7 +15,7 @@ from glancearchive.cli.inspect import archive_argument, json_option, quiet_optio
 from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.output import emit_json, note, tell
 from glancearchive.cli.progress import showing_progress
-from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, UsageError
+from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, StrangerError, UsageError
 from glancearchive.format.pagecache import drop
 from glancearchive.format.verifier import Damage, Depth, Report
 from glancearchive.format.volumes import find_volumes
@@ -132,4 +132,7 @@ def _print_report(
         lacking = f", {counted(len(report.lacking), 'image')} without their data" if report.lacking else ""
         missing = sum(isinstance(damage.fault, MissingError) for damage in report.damage)
         absent = f", {counted(missing, 'file')} or more not at hand" if missing else ""
-        tell(f"NOT OK: {counted(len(report.damage) - missing, 'place')} damaged{absent}{lacking}", "red")
+        strange = sum(isinstance(damage.fault, StrangerError) for damage in report.damage)
+        others = f", {counted(strange, 'file')} misnamed or not of this archive" if strange else ""
+        places = counted(len(report.damage) - missing - strange, "place")
+        tell(f"NOT OK: {places} damaged{absent}{others}{lacking}", "red")

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from glancearchive.errors import ImageError
 from glancearchive.format.catalog import Catalog, Entry, check_extents
 from glancearchive.format.content import Content, FrameCache, ImageFile
-from glancearchive.format.frameindex import Frame, not_at_hand
+from glancearchive.format.frameindex import Frame
+from glancearchive.format.header import MAX_VOLUMES
 from glancearchive.format.imageparts import ZEROS, ImageEnd
 from glancearchive.format.schema import ArchiveHeader
 
@@ -22,10 +23,6 @@ class OpenArchive(Protocol):
     header: ArchiveHeader
     catalog: Catalog
     cache: FrameCache
-
-    @property
-    def missing_volumes(self) -> dict[int, str]:
-        """The names of volumes that are not at hand, by number."""
 
     def load_extents(self) -> None:
         """Read the extents of all images, if that was put off."""
@@ -76,7 +73,8 @@ class ArchivedImage:
     @property
     def reason(self) -> str:
         """Why there is no data ("" when the status is ``complete``)."""
-        if self.entry.end is None and (lacking := not_at_hand(self._archive.missing_volumes)):
+        frames = self._archive.catalog.frames
+        if self.entry.end is None and (lacking := frames.elsewhere_within(self.entry.seen[1], MAX_VOLUMES)):
             return f"how it goes on is {lacking}"
         return self._end.reason
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from glancearchive.format.encoding import pack
 from glancearchive.format.extents import NO_PART, ExtentMap, ExtentStore
 from glancearchive.format.frameindex import FrameIndex
+from glancearchive.format.header import MAX_VOLUMES
 from glancearchive.format.imageparts import (
     COMPLETE,
     NO_DATA,
@@ -24,12 +25,13 @@ UNFINISHED, PATCH = "unfinished", "patch"
 
 @dataclass(slots=True)
 class Entry:
-    """All that is known of one image."""
+    """All that is known of one image. `seen` are the first and the last volume at hand that say something of it."""
 
     number: int
     begin: ImageBegin | None = None
     end: ImageEnd | None = None
     extent_map: ExtentMap = field(default_factory=ExtentMap)
+    seen: tuple[int, int] = (MAX_VOLUMES, 0)
 
     @property
     def status(self) -> str:
@@ -43,8 +45,9 @@ class Entry:
         """The image's id, "" where no record at hand says it."""
         return self.begin.id if self.begin is not None else ""
 
-    def add(self, part: ImagePart) -> None:
-        """Learn `part`. Raises ValueError when it contradicts what is known."""
+    def add(self, part: ImagePart, volume: int = 0) -> None:
+        """Learn `part`, which `volume` has. Raises ValueError when it contradicts what is known."""
+        self.seen = min(self.seen[0], volume), max(self.seen[1], volume)
         if part.begin is not None:
             if self.begin is not None and self.begin != part.begin:
                 raise ValueError(f"two records disagree about the metadata of image {self.number}")
@@ -58,6 +61,17 @@ class Entry:
 
     def _add_extents(self, position: int, extents: Extents) -> None:
         self.extent_map.add(position, extents)
+
+    def described_in(self, position: int, frames: FrameIndex) -> str:
+        """Where its blocks from `position` on are described that no volume at hand describes.
+
+        What is said of an image is said in the order of its blocks, its end last.
+        """
+        first, last = self.seen
+        if not last:
+            return frames.elsewhere
+        until = last if self.end is not None else MAX_VOLUMES
+        return frames.elsewhere_within(first if position else 0, until) or "nowhere"
 
     def extents(self) -> tuple[Extents, list[tuple[int, int]]]:
         """The extents in order, and the gaps ``(position, blocks)`` between them that no record describes."""
@@ -75,7 +89,7 @@ class _Store:
 class _StoredEntry(Entry):
     """An entry of a catalog. There may be very many: what is not asked for is kept encoded, in `store`."""
 
-    __slots__ = ("_begin", "_end", "_id", "_part", "_status", "_store")
+    __slots__ = ("_begin", "_end", "_id", "_part", "_status", "_store", "seen")
 
     def __init__(self, number: int, store: _Store) -> None:
         self.number = number
@@ -83,6 +97,7 @@ class _StoredEntry(Entry):
         self._id, self._status = "", UNFINISHED
         self._begin = self._end = -1  # as numbers of `store.maps`; none yet
         self._part = NO_PART  # the last one of the extents
+        self.seen = MAX_VOLUMES, 0
 
     @property
     def id(self) -> str:
@@ -131,12 +146,12 @@ class Catalog:
     entries: dict[int, Entry] = field(default_factory=dict)
     _store: _Store = field(default_factory=_Store)
 
-    def add_part(self, part: ImagePart) -> None:
-        """Learn an image part. Raises ValueError when it contradicts what is known."""
+    def add_part(self, part: ImagePart, volume: int = 0) -> None:
+        """Learn an image part, which `volume` has. Raises ValueError when it contradicts what is known."""
         entry = self.entries.get(part.number)
         if entry is None:
             entry = self.entries[part.number] = _StoredEntry(part.number, self._store)
-        entry.add(part)
+        entry.add(part, volume)
 
     def current(self) -> list[Entry]:
         """The entries that count, by number: of several with one id the last complete one, else the last.
@@ -160,13 +175,13 @@ def check_extents(entry: Entry, frames: FrameIndex, block_size: int) -> list[str
     if end is None or end.status != COMPLETE or end.size is None:
         return []
     extents, gaps = entry.extents()
-    faults = [f"blocks {at}-{at + count - 1} of the image are described {frames.elsewhere}" for at, count in gaps]
+    faults = [_undescribed(entry, frames, at, at + count - 1) for at, count in gaps]
     if end.patch is not None:
         faults.append("it is a part of an image, good for repairing the archive that has the rest")
     described = int(extents[:, 1].sum()) + sum(count for _, count in gaps)
     needed = -(-end.size // block_size)
     if described < needed and frames.lacking:  # what the other volumes say ends earlier than the image
-        faults.append(f"blocks {described}-{needed - 1} of the image are described {frames.elsewhere}")
+        faults.append(_undescribed(entry, frames, described, needed - 1))
     elif described != needed:
         faults.append(f"its extents cover {described} blocks, its size needs {needed}")
     for start, count in extents[extents[:, 0] != ZEROS].tolist():
@@ -175,3 +190,7 @@ def check_extents(entry: Entry, frames: FrameIndex, block_size: int) -> list[str
             for at, blocks in frames.missing(start, count)
         ]
     return faults
+
+
+def _undescribed(entry: Entry, frames: FrameIndex, first: int, last: int) -> str:
+    return f"blocks {first}-{last} of the image are described {entry.described_in(first, frames)}"

@@ -242,6 +242,10 @@ class FrameIndex:
         """Whether there are volumes that are not at hand."""
         return bool(self._lacking)
 
+    def elsewhere_within(self, first: int, last: int) -> str:
+        """Where what no record at hand says may be said: in a missing volume from `first` to `last`; "" for none."""
+        return not_at_hand({one: name for one, name in self._lacking.items() if first <= one <= last})
+
     @property
     def elsewhere(self) -> str:
         """Where what no record at hand says may be said."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from glancearchive.errors import FormatError, StrangerError, UnsupportedError, VolumeError
+from glancearchive.errors import FormatError, MisnamedError, StrangerError, UnsupportedError
 from glancearchive.format.copies import CopiedVolume, join_copies
 from glancearchive.format.identity import identify, peek_header
 from glancearchive.format.schema import ArchiveHeader, BaseName
@@ -93,7 +93,7 @@ class GivenVolumes:
         for number, volume in volumes.items():
             for one in volume.copies if isinstance(volume, CopiedVolume) else [volume]:
                 if len(volumes) > 1 and volume_number(one.path) not in (None, number):
-                    faults.append(VolumeError(f"is volume {number} by what it says", volume=one.name))
+                    faults.append(MisnamedError(f"is volume {number} by what it says", volume=one.name))
         return volumes, faults
 
     def left(self) -> Iterator[tuple[bytes, Volume]]:

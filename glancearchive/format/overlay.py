@@ -51,7 +51,8 @@ def mend(entries: Sequence[Entry], patches: Iterable[Entry], number: int) -> tup
         if original is None:
             entry, number = Entry(number, patch.begin, patch.end), number + 1
         else:
-            entry = Entry(original.number, original.begin, original.end if _complete(original) else patch.end)
+            end = original.end if _complete(original) else patch.end
+            entry = Entry(original.number, original.begin, end, seen=original.seen)
         known[patch.begin.id] = entry
         mended.append(Mended(entry, original, patch))
     named = Counter(_digest(one.entry) for one in mended if one.original is None and _complete(one.entry))

@@ -31,6 +31,7 @@ from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import absent_name
 
 MAX_BASES = 64  # archives below an increment (SPEC section 8)
+_UNKNOWN = "; it and those that may follow it may have images that are not known here"
 _MOST_MISSING = 100  # volumes in a row, each with a fault of its own
 
 
@@ -243,7 +244,7 @@ class Archive:
                 self._add_faults([ChainError(str(error), volume=volume)])
         for part in content.images or ():
             try:
-                self.catalog.add_part(part)
+                self.catalog.add_part(part, number)
             except ValueError as error:
                 self._add_faults([ImageError(str(error), volume=volume)])
 
@@ -294,7 +295,9 @@ class Archive:
             message = f"volumes {begin} to {end - 1} are missing"
             self._add_faults([MissingError(message, volume=names[begin])])
             return
-        self._add_faults([MissingError(f"volume {number} is missing", volume=name) for number, name in names.items()])
+        more = _UNKNOWN if begin > max(self.volumes) else ""
+        faults = [MissingError(f"volume {one} is missing{more}", volume=name) for one, name in names.items()]
+        self._add_faults([*faults])
 
     def load_extents(self) -> None:
         """Read the extents of all images, if that was put off. Damage is added to `faults`."""

@@ -152,6 +152,7 @@ def test_any_subset(tmp_path: Path) -> None:
     assert 4 <= len(found) <= 9
     with glancearchive.open(tmp_path / "x.gla") as archive:
         needed = {image.id: {frame.volume for frame, _, _ in image.frames()} for image in archive}
+        described = {image.id: image.entry.seen for image in archive}
     assert any(len(numbers) > 2 for numbers in needed.values())
     for subset in range(1, 2 ** len(found)):
         numbers = {number for number in range(1, len(found) + 1) if subset >> (number - 1) & 1}
@@ -169,13 +170,27 @@ def test_any_subset(tmp_path: Path) -> None:
                     assert image.open().read() == data[image.id]
                     continue
                 said = "; ".join(lines)
+                if image.status == "unfinished":
+                    assert "how it goes on" in said
                 assert "not at hand" in said
                 with pytest.raises(ImageError, match="not at hand"):
                     image.open()
+                named = {number for number in range(1, 10) if f"volume {number} (x.{number:03}.gla)" in said}
+                assert named <= missing
                 if image.status == "complete":  # exactly what is missing is named
-                    named = {number for number in range(1, 10) if f"volume {number} (x.{number:03}.gla)" in said}
-                    assert needed[image.id] - numbers <= named <= missing
+                    assert needed[image.id] - numbers <= named
+                    assert max(named) <= max(described[image.id]), "nothing is said of an image after its end"
                     assert "described" in said or named == needed[image.id] - numbers
+    with glancearchive.Archive(found[:-1]) as archive:
+        (fault,) = archive.faults
+        assert "it and those that may follow it may have images that are not known here" in str(fault)
+        unfinished = [image for image in archive if image.status == "unfinished"]
+        assert unfinished
+    with glancearchive.Archive([found[0], *found[2:-1]]) as archive:
+        for image in archive:
+            said = "; ".join(image.faults())
+            if image.status == "unfinished" and image.entry.seen[1] > 2:
+                assert "(x.002.gla)" not in said, "it was met after that"
     with glancearchive.Archive([found[1]]) as archive:
         held = {state.id: state.status for state in glancearchive.verify(archive).images}
     assert set(held.values()) <= {"valid", "held", "unfinished"}
