@@ -1662,6 +1662,44 @@ def said_again(v: Vectors) -> None:
              zero=base().place("header"), lost="alpha beta", also="volume")  # fmt: skip
 
 
+def copies(v: Vectors) -> None:
+    """Volumes that are given more than once (section 9)."""
+    w = Writer(padding=BLOCK)
+    w.image("alpha", blocks(1, 2))
+    w.end()
+    older = bytes(w.volumes[0])
+    w.image("beta", blocks(3))
+    w.end()
+    newer, begin = bytes(w.volumes[0]), w.place("end", 1)[0]
+    other = Writer(padding=BLOCK)
+    other.image("alpha", blocks(1, 2))
+    other.end()
+    other.image("gamma", blocks(4))
+    other.checkpoint()
+    unfinished = bytes(other.volumes[0])
+    assert len(older) < len(unfinished) < len(newer)
+
+    def files(name: str, *datas: bytes) -> dict[str, bytes]:
+        return {f"{name}-{letter}.gla": data for letter, data in zip("ab", datas, strict=True)}
+
+    name = "copy-older"
+    comment = "A volume from before a session was added, and the same volume with that: the longer one counts"
+    v.add(name, comment, files(name, older, newer), {"expect": "accept", "images": w.truth})
+    name, files_of = "copy-without-end", files("copy-without-end", newer[:begin], newer)
+    v.add(
+        name, "A volume that was not finished, and the same finished", files_of, {"expect": "accept", "images": w.truth}
+    )
+    name = "header-copy-older"
+    comment = "A whole volume from before a session was added, and one with that whose end copy is damaged"
+    v.reject(name, comment, w, volumes=files(name, older, newer), xor=(len(newer) - 60, 8))
+    name = "volume-copy-unfinished"
+    comment = "A whole volume from before a session was added, and one with that which was not finished"
+    v.reject(name, comment, w, volumes=files(name, older, newer), cut=begin)
+    name = "volume-copy-other-way"
+    comment = "An unfinished volume with another session than the longer one that is finished: one of them is not used"
+    v.reject(name, comment, w, volumes=files(name, newer, unfinished))
+
+
 def isolated(writer: Writer, *bases: Writer, root: bytes | None = None, without: int = -1) -> bytes:
     """The isolated catalog of an archive, section 6.7; `without` that one of the records that follow the first."""
     catalog = Writer(archive_id=writer.archive_id)
@@ -1803,6 +1841,7 @@ def make() -> Vectors:
     incremental(vectors)
     repair(vectors)
     said_again(vectors)
+    copies(vectors)
     return vectors
 
 
