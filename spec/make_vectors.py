@@ -1661,6 +1661,20 @@ def said_again(v: Vectors) -> None:
     v.reject("header-first-alone", "Unfinished, the header record is damaged and nothing repeats it", base(), cut=base().place("checkpoint", 1)[1],
              zero=base().place("header"), lost="alpha beta", also="volume")  # fmt: skip
 
+    w = Writer()
+    w.image("alpha", blocks(1, 2))
+    w.end()
+    w.image("beta", blocks(3))
+    w.end()
+    v.reject("header-first-sessions", "The header record is damaged, the second session has no end, and no checkpoint repeats the header: the end of the first does",
+             w, cut=w.place("checkpoint", 1)[1], zero=w.place("header"), also="volume")  # fmt: skip
+    w = Writer()
+    w.image("alpha", blocks(1))
+    w.end()
+    size = len(w.volumes[0])
+    v.reject("archive-end-copy-alone", "Bytes follow an end copy, which is the only record header that is left", w, lost="alpha",
+             append=b"tail", zero=(0, size - 112))  # fmt: skip
+
 
 def copies(v: Vectors) -> None:
     """Volumes that are given more than once (section 9)."""
