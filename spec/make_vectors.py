@@ -1661,6 +1661,58 @@ def said_again(v: Vectors) -> None:
     v.reject("header-first-alone", "Unfinished, the header record is damaged and nothing repeats it", base(), cut=base().place("checkpoint", 1)[1],
              zero=base().place("header"), lost="alpha beta", also="volume")  # fmt: skip
 
+    w = Writer()
+    w.image("alpha", blocks(1, 2))
+    w.end()
+    w.image("beta", blocks(3))
+    w.end()
+    v.reject("header-first-sessions", "The header record is damaged, the second session has no end, and no checkpoint repeats the header: the end of the first does",
+             w, cut=w.place("checkpoint", 1)[1], zero=w.place("header"), also="volume")  # fmt: skip
+    w = Writer()
+    w.image("alpha", blocks(1))
+    w.end()
+    size = len(w.volumes[0])
+    v.reject("archive-end-copy-alone", "Bytes follow an end copy, which is the only record header that is left", w, lost="alpha",
+             append=b"tail", zero=(0, size - 112))  # fmt: skip
+
+
+def copies(v: Vectors) -> None:
+    """Volumes that are given more than once (section 9)."""
+    w = Writer(padding=BLOCK)
+    w.image("alpha", blocks(1, 2))
+    w.end()
+    older = bytes(w.volumes[0])
+    w.image("beta", blocks(3))
+    w.end()
+    newer, begin = bytes(w.volumes[0]), w.place("end", 1)[0]
+    other = Writer(padding=BLOCK)
+    other.image("alpha", blocks(1, 2))
+    other.end()
+    other.image("gamma", blocks(4))
+    other.checkpoint()
+    unfinished = bytes(other.volumes[0])
+    assert len(older) < len(unfinished) < len(newer)
+
+    def files(name: str, *datas: bytes) -> dict[str, bytes]:
+        return {f"{name}-{letter}.gla": data for letter, data in zip("ab", datas, strict=True)}
+
+    name = "copy-older"
+    comment = "A volume from before a session was added, and the same volume with that: the longer one counts"
+    v.add(name, comment, files(name, older, newer), {"expect": "accept", "images": w.truth})
+    name, files_of = "copy-without-end", files("copy-without-end", newer[:begin], newer)
+    v.add(
+        name, "A volume that was not finished, and the same finished", files_of, {"expect": "accept", "images": w.truth}
+    )
+    name = "header-copy-older"
+    comment = "A whole volume from before a session was added, and one with that whose end copy is damaged"
+    v.reject(name, comment, w, volumes=files(name, older, newer), xor=(len(newer) - 60, 8))
+    name = "volume-copy-unfinished"
+    comment = "A whole volume from before a session was added, and one with that which was not finished"
+    v.reject(name, comment, w, volumes=files(name, older, newer), cut=begin)
+    name = "volume-copy-other-way"
+    comment = "An unfinished volume with another session than the longer one that is finished: one of them is not used"
+    v.reject(name, comment, w, volumes=files(name, newer, unfinished))
+
 
 def isolated(writer: Writer, *bases: Writer, root: bytes | None = None, without: int = -1) -> bytes:
     """The isolated catalog of an archive, section 6.7; `without` that one of the records that follow the first."""
@@ -1803,6 +1855,7 @@ def make() -> Vectors:
     incremental(vectors)
     repair(vectors)
     said_again(vectors)
+    copies(vectors)
     return vectors
 
 

@@ -693,9 +693,10 @@ class Archive:
         others = [volume for volume in others if volume.archive_id not in mending]
         if "root" in name:
             others = self.take_base(own[-1], name, others, hashes)
+        own, copies = self.choose(own)
         for volume in own + others + [volume for volume in volumes if volume.foreign]:
             self.faults += volume.faults
-        self.arrange(own + others)
+        self.arrange(own + others, copies)
         # Records or volumes that cannot be read explain what is missing later: that is then no fault of its own.
         self.lost = bool(self.faults)
         self.parts: dict[int, Image] = {}
@@ -794,26 +795,39 @@ class Archive:
         begin = (header.get("repairs") or header.get("base") or {"blocks": 0})["blocks"]
         return all(header.get(key) == mine.get(key) for key in ("block_size", "hash_key")) and begin < blocks
 
-    def arrange(self, volumes: list[Volume]) -> None:
+    @staticmethod
+    def choose(volumes: list[Volume]) -> tuple[list[Volume], list[Volume]]:
+        """Section 9: of each volume the file that counts, and the other copies."""
+        ordered = sorted(volumes, key=lambda volume: (volume.end_copy() is None, -volume.size))
+        chosen: dict[int, Volume] = {}
+        for volume in ordered:
+            best = chosen.setdefault(volume.number, volume)
+            goes_on = best.end_copy() is not None and volume.end_copy() is None
+            if goes_on and volume.search(best.size, None) is not None:
+                chosen[volume.number] = volume
+        return [*chosen.values()], [volume for volume in volumes if volume not in chosen.values()]
+
+    def arrange(self, volumes: list[Volume], copies: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""
         found: dict[int, Volume] = {}
+        given = len(volumes) + len(copies)
         for volume in volumes:
             volume.header = volume.said() or None
             if volume.archive_id != volumes[0].archive_id:
                 self.fault("volume", volume, None, "a volume of another archive")
-            elif volume.number in found:
-                self.compare_copies(found[volume.number], volume)
-                self.check_name(volume, len(volumes))
             elif any((volume.header or {}).get(key, value) != value for key, value in self.same().items()):
                 self.fault("volume", volume, None, "its header differs in what all volumes have the same")
             else:
                 found[volume.number] = volume
                 self.header = self.header or volume.header
         self.kept = [volume for _, volume in sorted(found.items())]
+        for copy in copies:
+            self.compare_copies(next(volume for volume in volumes if volume.number == copy.number), copy)
+            self.check_name(copy, given)
         for before, volume in zip([None, *self.kept], self.kept, strict=False):
             if volume.number != (before.number if before else 0) + 1:
                 self.fault("volume", volume, None, f"volumes before volume {volume.number} are missing")
-            self.check_name(volume, len(volumes))
+            self.check_name(volume, given)
         ends = [record.map for record in self.kept[-1].records if record.header.type == END] if self.kept else []
         if self.kept and self.kept[-1].finished and ends[-1] is not None and not ends[-1]["final"]:
             self.fault("volume", self.kept[-1], None, "another volume follows, and is missing")
@@ -824,10 +838,13 @@ class Archive:
             self.fault("volume", volume, None, f"is named as volume {int(name[1])}, but is volume {volume.number}")
 
     def compare_copies(self, used: Volume, other: Volume) -> None:
-        """Section 9: a copy is no fault; one that ends otherwise, and not earlier, is another volume."""
-        ends = [{record.digest for record in one.records if record.header.type == END} for one in (used, other)]
-        lasts = [one.records[-1].digest for one in (used, other) if one.finished]
-        if len(lasts) == 2 and lasts[0] not in ends[1] and lasts[1] not in ends[0]:
+        """Section 9: a copy is no fault; one that commits last what the other one does not have is another volume."""
+        kind = CHECKPOINT if other.end_copy() is None else END
+        lasts = [one for one in other.records if one.header.type == kind and (kind == END or one.map is not None)]
+        if not lasts or lasts[-1].digest in {record.digest for record in used.records}:
+            return
+        after = [record for record in used.records if record.header.offset > lasts[-1].header.offset]
+        if not after[0].gap if after else used.finished:
             self.fault("volume", other, None, f"volume {other.number} is there twice, and not the same")
 
     def same(self) -> dict[str, Any]:

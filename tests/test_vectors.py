@@ -34,6 +34,7 @@ READERS = [second_reader, package_reader]
 # The faults that are in the structure of a volume, which the Kaitai reader must refuse; all others it cannot see.
 STRUCTURAL = [
     *("archive-empty", "archive-short", "archive-foreign", "archive-zstd", "archive-newer-version", "archive-type-*"),
+    "archive-end-copy-alone",
     *("volume-cut-header-payload", "volume-cut-frame-*", "volume-cut-checkpoint-*", "volume-cut-second-frame"),
     *("volume-cut-catalog-header", "volume-cut-catalog", "volume-cut-end-*", "volume-cut-in-end-copy"),
     *("volume-trailing-*", "volume-empty-second", "volume-in-record"),

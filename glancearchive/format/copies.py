@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from glancearchive.errors import FormatError, StrangerError
-from glancearchive.format.header import RecordHeader
+from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.volume import Volume
 
 log = logging.getLogger("glancearchive")
@@ -43,6 +44,11 @@ class CopiedVolume(Volume):
     def end_header(self) -> RecordHeader | None:
         return self.copies[0].end_header()
 
+    def find_header(self, begin: int, archive_id: bytes | None, end: int | None = None) -> int:
+        end = self.size if end is None else min(end, self.size)
+        found = ((copy.find_header(begin, archive_id, end), copy.size) for copy in self.copies)
+        return min((at for at, size in found if at < size), default=self.size)
+
     def _first_whole(self, read: Callable[[Volume], T]) -> T:
         """What the first copy gives that gives anything; else the error of the first of all is raised."""
         first: FormatError | OSError | None = None
@@ -60,18 +66,18 @@ class CopiedVolume(Volume):
         raise first
 
 
-def join_copies(copies: Sequence[Volume]) -> tuple[Volume, list[FormatError]]:
-    """The files `copies`, each the same volume by its number and archive, as one, and what is wrong with them.
+def join_copies(copies: Sequence[Volume], number: int, archive_id: bytes) -> tuple[Volume, list[FormatError]]:
+    """The files `copies`, each volume `number` of archive `archive_id`, as one, and what is wrong with them.
 
     A copy from before something was added, one that is cut short or unfinished serves as far as it goes. One that went
     another way after they were the same is closed, and is a fault.
     """
-    first, *others = sorted(copies, key=lambda copy: (copy.end_header() is None, -copy.size))
+    first, *others = _in_order(copies, archive_id)
     faults: list[FormatError] = []
     same = [first]
     for other in others:
-        if _goes_another_way(other, first):
-            message = f"is volume {_number(other)} of this archive too, and another one than {first.path}"
+        if _goes_another_way(other, first, archive_id):
+            message = f"is volume {number} of this archive too, and another one than {first.path}"
             message += ", which is used"
             faults.append(StrangerError(message, volume=str(other.path)))
             other.close()
@@ -80,23 +86,42 @@ def join_copies(copies: Sequence[Volume]) -> tuple[Volume, list[FormatError]]:
     return CopiedVolume(same) if len(same) > 1 else first, faults
 
 
-def _goes_another_way(other: Volume, first: Volume) -> bool:
-    """Whether `other` ends in an end record that `first`, which is not shorter, does not have."""
-    end = other.end_header()
-    if end is None:
+def _in_order(copies: Sequence[Volume], archive_id: bytes) -> list[Volume]:
+    """The one that is meant first: the longest that is finished, or one that goes on behind it with more records."""
+    ordered = sorted(copies, key=lambda copy: (copy.end_header() is None, -copy.size))
+    finished = ordered[0]
+    if finished.end_header() is None:
+        return ordered
+    for copy in ordered:
+        if copy.end_header() is None and copy.find_header(finished.size, archive_id) < copy.size:
+            return [copy, *(one for one in ordered if one is not copy)]
+    return ordered
+
+
+def _goes_another_way(other: Volume, first: Volume, archive_id: bytes) -> bool:
+    """Whether the last that `other` commits is not in `first`: its last end record, or checkpoint if it is unfinished.
+
+    An end record without its copy commits nothing that the checkpoint before it does not, and is written anew.
+    """
+    last = other.end_header() or _last_checkpoint(other, archive_id)
+    if last is None:
         return False
-    if (mine := first.end_header()) is not None and mine.offset == end.offset:
-        return mine != end
-    for item in first.walk(end.archive_id):
-        if isinstance(item, FormatError):
-            if item.begin <= end.offset < item.end:
-                return False  # nobody can tell, and what is taken from the other one has its digests
-        elif item[1] == end:
+    with suppress(FormatError):
+        if first.read_header(last.offset) == last:
             return False
+    for item in first.walk(archive_id):
+        if isinstance(item, FormatError) and item.begin <= last.offset < item.end:
+            return False  # nobody can tell, and what is taken from the other one has its digests
     return True
 
 
-def _number(volume: Volume) -> int:
-    end = volume.end_header()
-    assert end is not None
-    return end.volume
+def _last_checkpoint(volume: Volume, archive_id: bytes) -> RecordHeader | None:
+    """The last checkpoint of `volume` that is whole."""
+    last: RecordHeader | None = None
+    for item in volume.walk(archive_id):
+        if isinstance(item, FormatError) or item[1].type != RecordType.CHECKPOINT:
+            continue
+        with suppress(FormatError):
+            volume.read_payload(item[1])
+            last = item[1]
+    return last

@@ -40,7 +40,7 @@ class GivenVolumes:
             raise
         _tell_apart([*chain.from_iterable(opened.values())])
         for (archive_id, number), copies in opened.items():
-            self._archives.setdefault(archive_id, {})[number], faults = join_copies(copies)
+            self._archives.setdefault(archive_id, {})[number], faults = join_copies(copies, number, archive_id)
             self.faults += faults
         self.asked = self._find_asked()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from glancearchive.errors import ArchiveError, FormatError, UnsupportedError
 from glancearchive.format.header import HEADER_SIZE, ISOLATED, MAX_FRAME_SIZE, MAX_STRUCTURED_SIZE, RecordType
 from glancearchive.format.schema import ArchiveHeader, End
@@ -34,16 +36,15 @@ def identify(volume: Volume) -> tuple[int, bytes]:
 
 
 def _second_record(volume: Volume) -> tuple[int, bytes]:
-    """The same, where neither end tells it."""
-    at = volume.find_header(1, None, SEARCHED)
-    try:
-        header = volume.read_header(at) if at < volume.size else None
-    except FormatError:
-        header = None
-    if header is None:
-        message = "is no glancearchive (no record header at either end, nor near the front)"
-        raise ArchiveError(message, volume=volume.name)
-    return header.volume, header.archive_id
+    """The same, where neither end tells it: by the first record header behind the front, but for end copies."""
+    at = 0
+    while (at := volume.find_header(at + 1, None, SEARCHED)) < volume.size:
+        with suppress(FormatError):
+            header = volume.read_header(at)
+            if header.offset == at:
+                return header.volume, header.archive_id
+    message = "is no glancearchive (no record header at either end, nor near the front)"
+    raise ArchiveError(message, volume=volume.name)
 
 
 def has_records(volume: Volume) -> bool:
@@ -54,10 +55,11 @@ def has_records(volume: Volume) -> bool:
 def find_archive_header(
     volume: Volume, archive_id: bytes
 ) -> tuple[ArchiveHeader | None, End | None, list[FormatError]]:
-    """The archive's header, from the end record of `volume`, else its front, else a checkpoint; None for none.
+    """The archive's header, from the end record of `volume`, else its front, else what repeats it; None for none.
 
-    With it the end record, where that has told it, and what else was found damaged on the way: nothing where a
-    checkpoint told it, for then whoever reads on finds it too. Raises UnsupportedError.
+    What repeats it are checkpoints, and the end records of earlier sessions. With it the end record that ends the
+    volume, where that has told it, and what else was found damaged on the way: nothing where another record told it,
+    for then whoever reads on finds it too. Raises UnsupportedError.
     """
     faults: list[FormatError] = []
     for header in (volume.end_header(), None):
@@ -85,9 +87,9 @@ def peek_header(volume: Volume) -> ArchiveHeader | None:
 
 
 def _repeated_header(volume: Volume, archive_id: bytes) -> ArchiveHeader | None:
-    """The header as the first whole checkpoint that repeats it says it; None when there is none."""
+    """The header as the first whole checkpoint or end record that repeats it says it; None when there is none."""
     for item in volume.walk(archive_id):
-        if isinstance(item, FormatError) or item[1].type != RecordType.CHECKPOINT:
+        if isinstance(item, FormatError) or item[1].type not in (RecordType.CHECKPOINT, RecordType.END):
             continue
         try:
             header = read_repeated_header(volume, item[1])

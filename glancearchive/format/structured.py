@@ -81,7 +81,7 @@ def read_structured(volume: Volume, header: RecordHeader, block_size: int) -> Co
 
 
 def read_repeated_header(volume: Volume, header: RecordHeader) -> ArchiveHeader | None:
-    """The archive's header as a checkpoint record repeats it, None when it does not. Raises as `read_structured`."""
+    """The header that a checkpoint or end record repeats, None when it does not. Raises as `read_structured`."""
     raw = volume.read_raw(header)
     try:
         said = unpack(raw).get("header")

@@ -14,9 +14,11 @@ import pytest
 import glancearchive
 from glancearchive.errors import StrangerError
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.header import RecordType
 from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
 from tests.format.samples import BLOCK, add
+from tests.format.test_said_again import records
 from tests.spec_readers import second_reader
 
 DATA = {f"image{number}": random.Random(number).randbytes(60 * BLOCK) for number in range(4)}
@@ -118,6 +120,75 @@ def test_a_copy_that_is_cut_short(two: list[Path], caplog: pytest.LogCaptureFixt
     flip(two[1] / "x.002.gla", 100_000, 100_001)
     assert_whole(*two)
     assert f"read from {cut}" in caplog.text
+
+
+@pytest.fixture
+def grown(tmp_path: Path) -> tuple[Path, Path]:
+    """An archive to which an image was added, and the copy from before that."""
+    path, old = tmp_path / "y.gla", tmp_path / "old.gla"
+    for step in range(2):
+        if step:
+            shutil.copy(path, old)
+            path.rename(tmp_path / "y.gla.part")
+        writer = ArchiveWriter(path)
+        add(writer, f"image{step}", DATA[f"image{step}"])
+        writer.finish()
+    return path, old
+
+
+@pytest.mark.parametrize("cut", [0, 300])
+def test_an_older_copy_hides_nothing(cut: int, grown: tuple[Path, Path]) -> None:
+    """What is added counts where it is damaged at its end, or never finished, and an older copy is whole."""
+    path, old = grown
+    if cut:
+        path.write_bytes(path.read_bytes()[:-cut])
+    else:
+        flip(path, path.stat().st_size - 1, path.stat().st_size)
+    with glancearchive.Archive([path]) as archive:
+        alone = [str(one.fault) for one in glancearchive.verify(archive).damage]
+        assert alone
+    for order in ([path, old], [old, path]):
+        with glancearchive.Archive(order) as archive:
+            report = glancearchive.verify(archive)
+            assert [str(one.fault) for one in report.damage] == alone
+            assert {image.id: image.status for image in report.images} == {"image0": "valid", "image1": "valid"}
+        assert second_reader(order).sha256.keys() == {"image0", "image1"}
+
+
+def test_an_unfinished_copy_that_went_another_way(grown: tuple[Path, Path]) -> None:
+    """It has an image that the finished one, which is longer, does not have: that is told."""
+    path, old = grown
+    part = old.rename(old.with_name("old.gla.part"))
+    writer = ArchiveWriter(old)
+    add(writer, "image2", DATA["image2"][: 20 * BLOCK])
+    writer.commit()
+    writer.close()
+    assert part.stat().st_size < path.stat().st_size
+    for order in ([path, part], [part, path]):
+        with glancearchive.Archive(order) as archive:
+            assert archive.volumes[1].path == path
+            assert [(type(fault), fault.volume) for fault in archive.faults] == [(StrangerError, str(part))]
+        assert second_reader(order).layers == {"volume"}
+
+
+def test_records_behind_damage_are_found_in_any_copy(tmp_path: Path) -> None:
+    """One copy has lost two records' headers in a row; the second of them is there in the other copy."""
+    writer = ArchiveWriter(tmp_path / "z.gla", interval=0.0)
+    for image_id, data in DATA.items():
+        add(writer, image_id, data)
+    writer.commit()
+    writer.close()
+    frame = records(writer.part_path, RecordType.FRAME)[2].offset
+    checkpoint = next(one.offset for one in records(writer.part_path, RecordType.CHECKPOINT) if one.offset > frame)
+    other = tmp_path / "z2.gla.part"
+    shutil.copy(writer.part_path, other)
+    for path in (writer.part_path, other):
+        flip(path, frame + 20, frame + 21)
+    flip(writer.part_path, checkpoint + 20, checkpoint + 21)
+    for order in ([writer.part_path, other], [other, writer.part_path]):
+        with glancearchive.Archive(order) as archive:
+            report = glancearchive.verify(archive)
+            assert {image.id: image.status for image in report.images} == dict.fromkeys(DATA, "valid")
 
 
 def test_an_older_copy(tmp_path: Path) -> None:
