@@ -58,7 +58,7 @@ OURS_AT, RESTIC_AT, BORG_AT, CASYNC, TAR_AT = TOOLS = (
 )
 
 
-def frontier(name: str, command: str, prepare: str = "mkdir $WORK/frontier", most: int = 2) -> Contender:
+def frontier(name: str, command: str, prepare: str = "mkdir $WORK/frontier", most: int = 1) -> Contender:
     return Contender(name, command, ("frontier",), prepare, stored="frontier", most=most, quick=False)
 
 
