@@ -670,10 +670,11 @@ def test_an_id_of_another_project_is_a_conflict(cloud: Cloud, monkeypatch: pytes
 def test_tokens_that_live_shorter_than_an_upload_is_prepared(
     cloud_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Cloud(tmp_path, token_seconds=5) as cloud:
+    life = 15  # seconds: a busy machine has so long between the Keystone's answer and the Glance's look at the token
+    with Cloud(tmp_path, token_seconds=life) as cloud:
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds_yaml))
         target = GlanceTarget(api("admin-b"))
-        time.sleep(6)  # the token of the first request is dead by now
+        time.sleep(life + 1)  # the token of the first request is dead by now
         assert target.receive(Image(metadata(visibility="public")), Memory(DATA), Counter()).clean
 
 

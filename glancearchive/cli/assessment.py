@@ -53,23 +53,31 @@ def assessment_document(found: Assessment) -> dict[str, Any]:
     }
 
 
-def tell_assessment(found: Assessment | None, archive: Path) -> None:
-    """What is said of it on stdout."""
+def tell_assessment(found: Assessment | None, archive: Path, before: str = "") -> None:
+    """What is said of it on stdout, after `before`."""
     if found is None:
         return
+    head = f"{before}recovery:"
     there = f"{found.available} of {found.made} blocks of recovery data are whole"
     if found.available == found.made:
         there = f"{counted(found.available, 'block')} of recovery data, all whole"
     if found.outdated:
         names = ", ".join(state.protected.name for state in found.volumes if state.outdated)
-        tell(f"recovery: out of date, {names} is not what they were made of: make them again (see protect)", "yellow")
+        tell(
+            f"{head} out of date, {names} is not what they were made of: make them again (see protect)",
+            "yellow",
+        )
     elif found.whole:
         colour = "green" if found.available == found.made else "yellow"
-        tell(f"recovery: {there}; each can make good {size_text(found.set.block_size)} of damage", colour)
+        tell(f"{head} {there}; each can make good {size_text(found.set.block_size)} of damage", colour)
     elif found.repairable:
-        tell(f"recovery: can be repaired: {counted(found.needed, 'block')} needed, {there}: repair {archive}", "green")
+        tell(
+            f"{head} can be repaired: {counted(found.needed, 'block')} needed, {there}: repair {archive}",
+            "green",
+        )
     else:
         lacking = counted(found.needed - found.available, "block")
         tell(
-            f"recovery: too much is damaged: {lacking} more needed ({found.needed} in all, {there}); {_REMAINS}", "red"
+            f"{head} too much is damaged: {lacking} more needed ({found.needed} in all, {there}); {_REMAINS}",
+            "red",
         )

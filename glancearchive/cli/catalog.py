@@ -12,6 +12,7 @@ import click
 import glancearchive
 from glancearchive.cli.inspect import archive_argument, json_option, tell_faults, with_option
 from glancearchive.cli.output import emit_json, size_text, tell
+from glancearchive.cli.select import dry_run_option
 from glancearchive.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 @archive_argument
 @click.argument("catalog", type=click.Path(path_type=Path, readable=False))
 @with_option
+@dry_run_option
 @json_option
-def catalog(archive: Path, catalog: Path, others: tuple[Path, ...], as_json: bool) -> int:
+def catalog(archive: Path, catalog: Path, others: tuple[Path, ...], dry_run: bool, as_json: bool) -> int:
     """Write the isolated catalog of ARCHIVE to the file CATALOG: what it holds, without any data.
 
     It is small, and stays when the medium leaves: dump --base takes it to store only what ARCHIVE does not have.
@@ -32,18 +34,19 @@ def catalog(archive: Path, catalog: Path, others: tuple[Path, ...], as_json: boo
     glancearchive catalog region.gla region.glacat
     glancearchive catalog monday.gla monday.glacat --with region.gla
     """  # noqa: D301  # click wants the backspace itself
-    from glancearchive.format.isolated import SUFFIX, write_isolated
+    from glancearchive.format.isolated import SUFFIX, measure_isolated, write_isolated
 
     if catalog.suffix != SUFFIX:
         raise UsageError(f"{catalog}: an isolated catalog is called NAME{SUFFIX}")
     with glancearchive.open(archive, *others) as opened:
         code = tell_faults(opened)
-        size = write_isolated(opened, catalog)
+        size = (measure_isolated if dry_run else write_isolated)(opened, catalog)
         assert opened.root_digest is not None
         document = {
             "archive": str(archive),
             "catalog": str(catalog),
             "ok": not code,
+            "dry_run": dry_run,
             "archive_id": opened.archive_id.hex(),
             "root_digest": opened.root_digest.hex(),
             "size": size,
@@ -52,7 +55,7 @@ def catalog(archive: Path, catalog: Path, others: tuple[Path, ...], as_json: boo
     if as_json:
         emit_json(document)
     else:
-        tell(f"{catalog}: {size_text(size)}, root digest {document['root_digest']}")
+        tell(f"{'dry run: ' if dry_run else ''}{catalog}: {size_text(size)}, root digest {document['root_digest']}")
     return code
 
 

@@ -13,6 +13,7 @@ from glancearchive.cli.inspect import archive_argument, json_option, quiet_optio
 from glancearchive.cli.output import emit_json, note, size_text, tell
 from glancearchive.cli.parameters import Recovery
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.select import dry_run_option
 from glancearchive.errors import LocalError, UsageError
 from glancearchive.operations.protect import Protection, is_outdated
 from glancearchive.operations.protect import protect as run_protect
@@ -42,9 +43,10 @@ F = TypeVar("F", bound=Callable[..., Any])
     metavar="DIR",
     help="Where the recovery files go.  [default: beside ARCHIVE]",
 )
+@dry_run_option
 @json_option
 @quiet_option
-def protect(archive: Path, amount: Amount, output: Path | None, as_json: bool, quiet: bool) -> int:
+def protect(archive: Path, amount: Amount, output: Path | None, dry_run: bool, as_json: bool, quiet: bool) -> int:
     """Make recovery data for ARCHIVE, from which it can be repaired: PAR2 files beside it.
 
     With 5% you can lose any twentieth of the archive, wherever it lies: bad sectors, flipped bytes, a cut end. It is
@@ -64,12 +66,12 @@ def protect(archive: Path, amount: Amount, output: Path | None, as_json: bool, q
     glancearchive protect region.001.gla --recovery 1volume
     glancearchive protect region.gla --recovery 1volume -o /media/other-disk
     """  # noqa: D301  # click wants the backspace itself
-    done = protecting(archive, amount, output, quiet=quiet or as_json)
-    document = {"archive": str(archive), "ok": True} | protection_document(done)
+    done = protecting(archive, amount, output, dry_run=dry_run, quiet=quiet or as_json)
+    document = {"archive": str(archive), "ok": True, "dry_run": dry_run} | protection_document(done)
     if as_json:
         emit_json(document)
     else:
-        tell_protection(done)
+        tell_protection(done, dry_run=dry_run)
     return 0
 
 
@@ -84,10 +86,17 @@ def protect(archive: Path, amount: Amount, output: Path | None, as_json: bool, q
     help="Where the repaired volumes go.  [default: NAME.repaired in the current directory]",
 )
 @click.option("--in-place", is_flag=True, help="Put the repaired volumes in the place of the damaged ones.")
+@dry_run_option
 @json_option
 @quiet_option
 def repair(
-    archive: Path, others: tuple[Path, ...], output: Path | None, in_place: bool, as_json: bool, quiet: bool
+    archive: Path,
+    others: tuple[Path, ...],
+    output: Path | None,
+    in_place: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Mend the damaged and lost volumes of ARCHIVE from its recovery data, then verify it.
 
@@ -104,13 +113,20 @@ def repair(
         raise UsageError("--in-place and -o exclude one another")
     target = None if in_place else output or Path(f"{stem_of(archive)}.repaired")
     with showing_progress("repaired", quiet=quiet or as_json) as progress:
-        done = run_repair(archive, *others, output=target, announce=progress.expect_bytes, progress=progress.count)
+        done = run_repair(
+            archive,
+            *others,
+            output=target,
+            dry_run=dry_run,
+            announce=progress.expect_bytes,
+            progress=progress.count,
+        )
     damage = done.report.damage if done.report else []
     ok = done.possible and not damage
     if as_json:
         files = [_volume_document(state, done) for state in done.assessment.volumes]
         emit_json(
-            {"archive": str(archive), "ok": ok}
+            {"archive": str(archive), "ok": ok, "dry_run": dry_run}
             | assessment_document(done.assessment)
             | {
                 "root_digest": done.root_digest.hex() if done.root_digest else None,
@@ -119,14 +135,17 @@ def repair(
             }
         )
     else:
-        _tell_repair(done)
+        _tell_repair(done, "dry run: " if dry_run else "")
     return 0 if ok else 1
 
 
-def protecting(archive: Path, amount: Amount, output: Path | None = None, *, quiet: bool) -> Protection:
+def protecting(
+    archive: Path, amount: Amount, output: Path | None = None, *, dry_run: bool = False, quiet: bool
+) -> Protection:
     """Protect `archive`, with progress."""
-    with showing_progress("protected", quiet=quiet) as progress:
-        return run_protect(archive, amount, output=output, announce=progress.expect_bytes, progress=progress.count)
+    with showing_progress("checked" if dry_run else "protected", quiet=quiet) as progress:
+        announce, count = progress.expect_bytes, progress.count
+        return run_protect(archive, amount, output=output, dry_run=dry_run, announce=announce, progress=count)
 
 
 def recovery_option(command: F) -> F:
@@ -163,33 +182,41 @@ def protection_document(done: Protection) -> dict[str, Any]:
     }
 
 
-def tell_protection(done: Protection) -> None:
+def tell_protection(done: Protection, *, dry_run: bool = False) -> None:
     """What is said of them on stdout."""
     what = f"{counted(done.recovery, 'block')} of {size_text(done.block_size)} in {counted(len(done.files), 'file')}"
     there = " were there already" if done.present else ""
-    tell(f"protected: {what}{there}, {size_text(done.stored)}: {done.files[0].parent}", "green")
+    planned = done.planned is not None
+    size = f"{'about ' if planned else ''}{size_text(done.stored)}"
+    files = f"{done.files[0].parent}" if not planned else ", ".join(map(str, done.files))
+    gone = f"; {counted(len(done.replaced), 'earlier recovery file')} would go" if done.replaced else ""
+    tell(f"{'dry run: ' if dry_run else ''}protected: {what}{there}, {size}: {files}{gone}", "green")
 
 
-def _tell_repair(done: Repair) -> None:
+def _tell_repair(done: Repair, before: str) -> None:
     for state in done.assessment.volumes:
         name = state.protected.name
         if name in done.repaired:
             how = "was lost" if state.path is None else f"{counted(state.damaged, 'block')} of it damaged"
-            tell(f"repaired: {name}, {how}: {done.repaired[name]}", "green")
+            tell(f"{before}repaired: {name}, {how}: {done.repaired[name]}", "green")
     if not done.possible:
-        tell_assessment(done.assessment, Path())
+        tell_assessment(done.assessment, Path(), before)
+        return
+    volumes = " ".join(map(str, done.volumes))
+    if done.planned:
+        size = size_text(done.planned)
+        tell(f"{before}ok: {size} would be written and then verified; the archive would be: {volumes}", "green")
         return
     if done.report is None:
-        tell("ok: nothing to repair: every volume is as it was when the recovery data were made", "green")
+        tell(f"{before}ok: nothing to repair: every volume is as it was when the recovery data were made", "green")
         return
     for one in done.report.damage:
-        tell(f"damage: {one.fault} [{one.fault.layer}]", "red")
-    volumes = " ".join(map(str, done.volumes))
+        tell(f"{before}damage: {one.fault} [{one.fault.layer}]", "red")
     if done.report.damage:
-        tell(f"NOT OK: {counted(len(done.report.damage), 'place')} damaged: {volumes}", "red")
+        tell(f"{before}NOT OK: {counted(len(done.report.damage), 'place')} damaged: {volumes}", "red")
     else:
         digest = done.root_digest.hex() if done.root_digest else None
-        tell(f"ok: all digests match; root digest {digest}; the archive is now: {volumes}", "green")
+        tell(f"{before}ok: all digests match; root digest {digest}; the archive is now: {volumes}", "green")
 
 
 def _volume_document(state: VolumeState, done: Repair) -> dict[str, Any]:

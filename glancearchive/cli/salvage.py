@@ -10,11 +10,11 @@ import click
 import glancearchive
 from glancearchive.cli.damage import unknown_images
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
-from glancearchive.cli.outcomes import conclude, told
+from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note, tell
 from glancearchive.cli.progress import showing_progress
-from glancearchive.cli.tally import Tally
-from glancearchive.cli.volumes import check_out, telling_what_stays
+from glancearchive.cli.select import dry_run_option
+from glancearchive.cli.volumes import check_out
 from glancearchive.errors import UsageError
 from glancearchive.format.reader import Archive
 from glancearchive.format.strays import adopt, find_strays
@@ -24,9 +24,10 @@ from glancearchive.format.strays import adopt, find_strays
 @archive_argument
 @click.argument("out", type=click.Path(path_type=Path, readable=False))
 @with_option
+@dry_run_option
 @json_option
 @quiet_option
-def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
+def salvage(archive: Path, out: Path, others: tuple[Path, ...], dry_run: bool, as_json: bool, quiet: bool) -> int:
     """Write all that is whole in a damaged ARCHIVE as the new archive OUT, and say what cannot be known.
 
     All records are searched for, also where those that list them are damaged, and frames that no record
@@ -38,11 +39,11 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
     glancearchive salvage damaged.gla salvaged.gla --with repair.gla --json
     """  # noqa: D301  # click wants the backspace itself
     check_out(out)
-    from glancearchive.operations.reslice import reslice
+    from glancearchive.cli.rewriting import rewrite
 
     with (
         glancearchive.open(archive, *others) as opened,
-        showing_progress("salvaged", quiet=quiet or as_json) as progress,
+        showing_progress("salvaged", quiet=quiet or as_json or dry_run) as progress,
     ):
         _check_alone(opened, archive)
         tell_faults(opened)
@@ -58,23 +59,21 @@ def salvage(archive: Path, out: Path, others: tuple[Path, ...], as_json: bool, q
             note(f"glancearchive: {one['volume']}: frame {one['frame']} is described nowhere; its blocks: {what}")
         for line in unknown:
             note(f"glancearchive: {line}", "yellow")
-        progress.expect_bytes(sum(frame.stored_size for frame in opened.catalog.frames))
-        result = reslice(opened, out, None, progress=progress.count)
-        with telling_what_stays(result.writer):
-            outcomes = list(told(result.outcomes, Tally(), quiet or as_json))
+        outcomes, written, where = rewrite(opened, out, None, progress, quiet=quiet or as_json, dry_run=dry_run)
         faults = [str(fault) for fault in opened.faults]
+    del written["volumes"]  # it is one: OUT
+    if dry_run and strays:
+        where += ", but for frames that nothing describes"
     document = {
         "archive": str(archive),
         "out": str(out),
         "faults": faults,
         "strays": strays,
         "unknown": unknown,
-        "stored": result.writer.stored,
-        "root_digest": result.root_digest.hex(),
-    }
-    if not as_json and result.root_digest:
-        tell(f"{out}: root digest {result.root_digest.hex()}")
-    return conclude(document, outcomes, as_json, f" into {out}", sound=not unknown, progress=progress)
+    } | written
+    if not as_json and written["root_digest"]:
+        tell(f"{out}: root digest {written['root_digest']}")
+    return conclude(document, outcomes, as_json, where, sound=not unknown, progress=progress)
 
 
 def _check_alone(archive: Archive, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -137,10 +137,15 @@ def telling_what_stays(writer: ArchiveWriter) -> Iterator[None]:
         raise
 
 
+def no_directory(message: str) -> NoReturn:
+    """Where nobody is asked for another directory."""
+    raise LocalError(f"{message}; add it to --spread, and the same command goes on")
+
+
 def _ask(message: str) -> Path:
     """Another directory, from whoever sits at the terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise LocalError(f"{message}; add it to --spread, and the same command goes on")
+        no_directory(message)
     note(f"glancearchive: {message}")
     note("glancearchive: what is finished is closed: its medium can be taken out")
     while True:

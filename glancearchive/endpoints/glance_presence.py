@@ -55,7 +55,7 @@ def _same(arrival: Arrival, current: Json) -> Agreement:
             reason = f"the target has an image of this id that is {status}, and not ours"
             raise Verdict(Action.CONFLICT, reason, elsewhere=True)
         return Agreement()
-    if absence(image.metadata) and not policy.is_empty(image) and not absence(current):
+    if image.absent and absence(image.metadata) and not policy.is_empty(image) and not absence(current):
         reason = f"the target has data under this id, {current.get('size')} bytes; the source has none: {image.absent}"
         raise Verdict(Action.CONFLICT, reason, elsewhere=True)
     agreement = arrival.agreement(current, image)

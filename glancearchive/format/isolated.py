@@ -23,7 +23,7 @@ from glancearchive.format.fields import Fields
 from glancearchive.format.hashing import digest
 from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordHeader, RecordType
 from glancearchive.format.reader import Archive
-from glancearchive.format.recordfile import sync_directory
+from glancearchive.format.recordfile import obstacle, sync_directory
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, Checkpoint, End
 from glancearchive.format.structured import check_supported, read_structured
@@ -61,26 +61,12 @@ def write_isolated(archive: Archive, path: Path) -> int:
     Raises LocalError when `path` exists or cannot be written, or `archive` is not finished; a FormatError when one of
     the records is damaged.
     """
-    if archive.root_digest is None:
-        raise LocalError(
-            f"{archive.volumes[min(archive.volumes)].path}: is not finished, or its last volume is missing"
-        )
-    if path.exists():
-        raise LocalError(f"{path}: exists already")
-    chain = archive.bases[::-1]
-    names = [later.header.base for _, later in pairwise(chain)]
-    roots = [*(name.root for name in names if name is not None), archive.root_digest]
-    raw = pack({"root": archive.root_digest})
-    stored = compress(raw, LEVELS["default"])
-    first = RecordHeader(ISOLATED, 1, archive.archive_id, 0, 0, len(stored), len(raw), digest(stored))
+    pieces = _pieces(archive, path)
     part = part_of(path)
-    part.unlink(missing_ok=True)  # of an attempt that was interrupted
     try:
+        part.unlink(missing_ok=True)  # of an attempt that was interrupted
         with part.open("xb") as file:
-            size = file.write(first.pack()) + file.write(stored)
-            for one, root in zip(chain, roots, strict=True):
-                for volume, header, _ in commit_records(one, root):
-                    size += file.write(header.pack()) + file.write(volume.read_payload(header))
+            size = sum(map(file.write, pieces))
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
@@ -91,6 +77,40 @@ def write_isolated(archive: Archive, path: Path) -> int:
         part.unlink(missing_ok=True)
         raise
     return size
+
+
+def measure_isolated(archive: Archive, path: Path) -> int:
+    """The size that `write_isolated` would return. Raises as that does, and writes nothing."""
+    pieces = _pieces(archive, path)
+    if why := obstacle(path.parent):
+        raise LocalError(f"{path}: cannot be written: {why}")
+    return sum(map(len, pieces))
+
+
+def _pieces(archive: Archive, path: Path) -> Iterator[bytes | memoryview]:
+    """What is written to `path`, once that is known to be free and `archive` to be finished. Raises as above."""
+    root = archive.root_digest
+    if root is None:
+        raise LocalError(
+            f"{archive.volumes[min(archive.volumes)].path}: is not finished, or its last volume is missing"
+        )
+    if path.exists():
+        raise LocalError(f"{path}: exists already")
+    chain = archive.bases[::-1]
+    names = [later.header.base for _, later in pairwise(chain)]
+    roots = [*(name.root for name in names if name is not None), root]
+
+    def pieces() -> Iterator[bytes | memoryview]:
+        raw = pack({"root": root})
+        stored = compress(raw, LEVELS["default"])
+        yield RecordHeader(ISOLATED, 1, archive.archive_id, 0, 0, len(stored), len(raw), digest(stored)).pack()
+        yield stored
+        for one, last in zip(chain, roots, strict=True):
+            for volume, header, _ in commit_records(one, last):
+                yield header.pack()
+                yield volume.read_payload(header)
+
+    return pieces()
 
 
 def is_isolated(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from io import FileIO
@@ -160,6 +161,27 @@ def create(path: Path) -> FileIO:
     except OSError as error:
         raise LocalError(f"{path}: cannot be created: {error.strerror}") from None
     return _locked(path, file)
+
+
+def check_creatable(path: Path) -> None:
+    """Raises LocalError where `create` would, as far as that shows without creating anything."""
+    if os.path.lexists(path):
+        raise ExistsError(f"{path}: exists already")
+    if why := obstacle(path.parent):
+        raise LocalError(f"{path}: cannot be created: {why}")
+
+
+def obstacle(directory: Path) -> str:
+    """Why no file can be created in `directory`, in the words of the system; "" when nothing is known of the kind."""
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            return os.strerror(errno.ENOTDIR)
+    except OSError as error:
+        return str(error.strerror)
+    if os.access(directory, os.W_OK | os.X_OK):
+        return ""
+    read_only = hasattr(os, "statvfs") and os.statvfs(directory).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
 def reopen(path: Path) -> FileIO:

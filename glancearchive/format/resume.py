@@ -39,10 +39,8 @@ def open_archive(
     `block_size` than it has, which cannot be changed, and when the volumes could not hold what they must; else as
     `find_state`.
     """
-    places.check()
+    check_absent(places)
     path, paths = places.path, dict(places.paths)
-    if places.split is None and path.exists():
-        raise ExistsError(f"{path}: exists already")
     last = max(paths, default=0)
     file = reopen(paths[last]) if last and is_part(paths[last]) else None  # nobody else writes it from now on
     try:
@@ -61,8 +59,7 @@ def open_archive(
         check_header(path, header, block_size, relation)
         least = check_limit(places, header)
 
-        if file is None and state.end is not None and state.end.final:
-            raise ExistsError(f"{paths[last]}: exists already")
+        check_unfinished(paths, state)
         unborn = state.offset == 0
         if file is None or unborn or state.volume < last:
             number = 1 if unborn else state.volume + 1
@@ -82,6 +79,20 @@ def open_archive(
         volume.close()
         raise UsageError(f"{volume.part_path}: has {volume.offset} bytes already: volumes have to be larger than that")
     return state, volume, resumed
+
+
+def check_absent(places: Places) -> None:
+    """Raises as `Places.check`, and ExistsError when the archive is there, finished and in one piece."""
+    places.check()
+    if places.split is None and places.path.exists():
+        raise ExistsError(f"{places.path}: exists already")
+
+
+def check_unfinished(paths: Mapping[int, Path], state: State) -> None:
+    """Raises ExistsError when `state`, that of the volumes at `paths`, is that of a finished archive."""
+    last = max(paths, default=0)
+    if last and not is_part(paths[last]) and state.end is not None and state.end.final:
+        raise ExistsError(f"{paths[last]}: exists already")
 
 
 def check_header(path: Path, header: ArchiveHeader, block_size: int | None, relation: Relation | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.errors import FormatError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.blockstore import Stretch
@@ -20,13 +20,16 @@ from glancearchive.format.extents import join_extents
 from glancearchive.format.family import open_each
 from glancearchive.format.frameindex import Frame, FrameKey
 from glancearchive.format.hashing import block_digests
+from glancearchive.format.header import HEADER_SIZE
 from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA, ZEROS, Extents
+from glancearchive.format.lookahead import look_ahead
 from glancearchive.format.packer import PackedFrame
 from glancearchive.format.reader import Archive
+from glancearchive.format.schema import ArchiveHeader
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome
-from glancearchive.operations.reslice import known_outcome
+from glancearchive.operations.reslice import Foreseen, check_begun, known_outcome
 from glancearchive.operations.transfer import Stop
 
 log = logging.getLogger("glancearchive")
@@ -104,19 +107,13 @@ class Merger:
 
         Where an earlier merge was interrupted it goes on. Raises as `ArchiveWriter`.
         """
-        header = self.archives[-1].header
-        writer = ArchiveWriter(
-            path,
-            source=header.source,
-            level=level,
-            block_size=header.block_size,
-            relation=Relation(header.hash_key),
-        )
-        if writer.header.hash_key != header.hash_key:
+        header, relation = self._kind()
+        writer = ArchiveWriter(path, source=header.source, level=level, block_size=header.block_size, relation=relation)
+        try:
+            check_begun(writer.header, relation, writer.part_path)
+        except BaseException:
             writer.close()
-            raise LocalError(
-                f"{writer.part_path}: was begun from something else; it has to go, or another name be given"
-            )
+            raise
         result = Merge(iter(()), self.faults, lambda: writer.stored)
 
         def outcomes() -> Iterator[Outcome]:
@@ -126,6 +123,32 @@ class Merger:
 
         result.outcomes = outcomes()
         return result
+
+    def foresee(self, path: Path, *, level: str) -> Foreseen:
+        """What `run` would write, as far as the records say: no data are read.
+
+        Raises as that does, as far as nothing would have been written by then.
+        """
+        header, relation = self._kind()
+        begun = look_ahead(
+            path, None, source=header.source, level=level, block_size=header.block_size, relation=relation
+        )
+        check_begun(begun.header, relation, begun.part_path)
+        used = _find_used(self.images)
+        outcomes = [
+            known_outcome(image, begun.recorded.get(image.id)) or _expected(archive, image, used)
+            for archive, image in self.images
+        ]
+        # Of what is packed anew, a part goes.
+        stored = sum(
+            HEADER_SIZE + one.frame.stored_size * int(one.blocks.sum()) // len(one.blocks) for one in used.values()
+        )
+        return Foreseen(outcomes, stored, begun.volumes)
+
+    def _kind(self) -> tuple[ArchiveHeader, Relation]:
+        """The header that the merged archive goes by, and its relation."""
+        header = self.archives[-1].header
+        return header, Relation(header.hash_key)
 
     def stored_bytes(self) -> int:
         """Stored bytes of the frames that are needed."""
@@ -184,30 +207,17 @@ class _Writing:
         return True
 
     def _record(self, archive: Archive, image: ArchivedImage) -> Outcome:
-        known = known_outcome(image, self._writer)
+        known = known_outcome(image, self._writer.recorded(image.id))
         if known is not None:
             return known
-        outcome = Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
-        begin = image.entry.begin
+        outcome = _expected(archive, image, self._used)
+        begin, end = image.entry.begin, image.entry.end
         assert begin is not None
         writer = self._writer.begin(begin.id, begin.metadata, begin.members)
-        end = image.entry.end
-        if end is None or end.status != COMPLETE:
-            nothing = image.status == NO_DATA
-            outcome.action, outcome.reason = Action.NO_DATA if nothing else Action.FAILED, image.reason or image.status
-            writer.give_up(outcome.reason, NO_DATA if nothing else FAILED)
+        if outcome.action is not Action.COPIED:
+            writer.give_up(outcome.reason, NO_DATA if outcome.action is Action.NO_DATA else FAILED)
             return outcome
-        faults = image.faults()
-        faults += (
-            [str(fault) for frame, _, _ in image.frames() if (fault := self._used[frame.key].fault)]
-            if not faults
-            else []
-        )
-        if faults:
-            outcome.action, outcome.size, outcome.verified = Action.FAILED, 0, ""
-            outcome.reason = f"in {_path(archive)} it is not whole: {faults[0]}"
-            writer.give_up(outcome.reason)
-            return outcome
+        assert end is not None, "it is complete"
         writer.stored = end.stored
         writer.repeat(self._renumbered(archive, image), end)
         return outcome
@@ -228,6 +238,19 @@ class _Writing:
                 rows += _runs(self._used[frame.key].numbers, at - frame.first_block, until - frame.first_block)
                 at = until
         return join_extents(np.array(rows, dtype=np.uint64).reshape(-1, 2))
+
+
+def _expected(archive: Archive, image: ArchivedImage, used: Mapping[FrameKey, _Used]) -> Outcome:
+    """What becomes of `image` of `archive`, as far as is known of its frames, which are `used`."""
+    if image.status != COMPLETE:
+        action = Action.NO_DATA if image.status == NO_DATA else Action.FAILED
+        return Outcome(image.id, image.name, action, image.reason or image.status)
+    faults = image.faults()
+    if not faults:
+        faults = [str(fault) for frame, _, _ in image.frames() if (fault := used[frame.key].fault)]
+    if faults:
+        return Outcome(image.id, image.name, Action.FAILED, f"in {_path(archive)} it is not whole: {faults[0]}")
+    return Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
 
 
 def _runs(numbers: npt.NDArray[np.int64] | int, begin: int, end: int) -> list[tuple[int, int]]:

@@ -15,8 +15,8 @@ from glancearchive.format.volumes import find_volumes
 from glancearchive.recovery.amount import Amount, Layout, plan
 from glancearchive.recovery.assessment import find_protected, find_set, recovery_files, stem_of
 from glancearchive.recovery.packets import RecoverySet, read_sets
-from glancearchive.recovery.program import create
-from glancearchive.recovery.workplace import require_space, workplace
+from glancearchive.recovery.program import create, find_program
+from glancearchive.recovery.workplace import check_workplace, require_space, workplace
 
 
 @dataclass(slots=True)
@@ -24,7 +24,8 @@ class Protection:
     """The recovery data of an archive: the files, and how much they can make good.
 
     `blocks` of the archive's `volumes` and `recovery` blocks have `block_size` bytes each. `present` says that they
-    were there before, and nothing was done.
+    were there before, and nothing was done. Where they were only planned, they would have about `planned` bytes, and
+    take the place of the files `replaced`.
     """
 
     block_size: int
@@ -33,11 +34,13 @@ class Protection:
     volumes: int
     present: bool
     files: list[Path] = field(default_factory=list)
+    planned: int | None = None
+    replaced: list[Path] = field(default_factory=list)
 
     @property
     def stored(self) -> int:
         """Bytes of the files."""
-        return sum(path.stat().st_size for path in self.files)
+        return self.planned if self.planned is not None else sum(path.stat().st_size for path in self.files)
 
 
 def protect(
@@ -45,6 +48,7 @@ def protect(
     amount: Amount,
     *,
     output: Path | None = None,
+    dry_run: bool = False,
     announce: Callable[[int], None] = lambda _size: None,
     progress: Callable[[int], None] = lambda _count: None,
 ) -> Protection:
@@ -52,7 +56,8 @@ def protect(
 
     The archive is checked first: what is damaged is not protected as it is. Earlier recovery data are replaced once the
     new ones are complete, and kept where they are of this archive and not less. `announce` is called with how many
-    bytes will be read, `progress` with bytes as they are. Raises LocalError, and FormatError for a damaged archive.
+    bytes will be read, `progress` with bytes as they are. With `dry_run` the same is checked, and nothing written.
+    Raises LocalError, and FormatError for a damaged archive.
     """
     if output is not None and output.exists() and not output.is_dir():
         raise LocalError(f"{output}: is no directory; recovery data are several files")
@@ -70,13 +75,22 @@ def protect(
         there = find_set(target / volumes[0].name)
         if there is not None and _is_enough(there, volumes, layout):
             return _protection(there, len(volumes), present=True)
-        announce(2 * sum(sizes))
+        announce(sum(sizes) if dry_run else 2 * sum(sizes))
         found = [one.fault for one in verify(archive, Depth.QUICK, progress).damage]
         damage = [fault for fault in found if not isinstance(fault, MissingError)]  # a base need not be at hand
         if damage:
             raise _damaged(path, damage[0], len(damage))
     stem = stem_of(volumes[0])
-    with workplace(target, f".{stem}.protect") as place:
+    working = f".{stem}.protect"
+    if dry_run:
+        check_workplace(target, working)
+        require_space(target / working, layout.size, f"recovery data for {path}")
+        find_program()
+        files = [target / name for name in layout.names(stem)]
+        earlier = recovery_files(target / volumes[0].name)
+        numbers = (layout.block_size, layout.blocks, layout.recovery, len(volumes))
+        return Protection(*numbers, present=False, files=files, planned=layout.size, replaced=earlier)
+    with workplace(target, working) as place:
         require_space(place, layout.size, f"recovery data for {path}")
         create(
             place / f"{stem}.par2",

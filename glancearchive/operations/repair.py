@@ -12,11 +12,12 @@ from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.verifier import Damage, Depth, Report, verify
 from glancearchive.format.volumes import part_of
 from glancearchive.recovery.assessment import Assessment, VolumeState, assess, find_protected, find_set, home, stem_of
-from glancearchive.recovery.program import DONE, IMPOSSIBLE
+from glancearchive.recovery.program import DONE, IMPOSSIBLE, find_program
 from glancearchive.recovery.program import repair as run_program
-from glancearchive.recovery.workplace import lay, linking_workplace, move, require_space
+from glancearchive.recovery.workplace import check_workplace, lay, linking_workplace, move, require_space
 
 Counted = Callable[[int], None]
+_WHAT = "the repaired volumes"
 
 
 @dataclass(slots=True)
@@ -24,7 +25,8 @@ class Repair:
     """What was found, and what came of it: `repaired` are the new files by the names of the volumes.
 
     `possible` is False when too much is damaged, or the archive is not what the recovery data are of; nothing was
-    written then. `report` is of the verification afterwards, None when nothing was repaired.
+    written then. `report` is of the verification afterwards, None when nothing was repaired. In a dry run `repaired`
+    are the files that would be written, with `planned` bytes.
     """
 
     assessment: Assessment
@@ -32,6 +34,7 @@ class Repair:
     repaired: dict[str, Path] = field(default_factory=dict)
     report: Report | None = None
     root_digest: bytes | None = None
+    planned: int = 0
 
     @property
     def volumes(self) -> list[Path]:
@@ -44,6 +47,7 @@ def repair(
     path: Path,
     *more: Path,
     output: Path | None,
+    dry_run: bool = False,
     announce: Counted = lambda _size: None,
     progress: Counted = lambda _count: None,
 ) -> Repair:
@@ -52,7 +56,8 @@ def repair(
     Volumes and recovery files are looked for beside `path` and `more`, which may also be such files, or directories.
     `path` may be a PAR2 file. Nothing that exists is touched unless `output` is None, and then each volume only when
     its successor is complete. `announce` is called with how many bytes will be read, several times, `progress` with
-    bytes as they are. Raises LocalError when there are no recovery data, or something cannot be written.
+    bytes as they are. With `dry_run` the same is read up to where something would be written, and nothing is. Raises
+    LocalError when there are no recovery data, or something cannot be written.
     """
     found = find_set(path, *more)
     if found is None:
@@ -78,9 +83,17 @@ def repair(
         for target in targets.values():
             if target.exists():
                 raise ExistsError(f"{target}: exists already; -o names another directory")
+    directory, working = next(iter(targets.values())).parent, f".{stem_of(path)}.repair"
+    if dry_run:
+        check_workplace(directory, working)
+        require_space(directory / working, _space(result.assessment), _WHAT)
+        find_program()
+        result.possible = result.assessment.repairable
+        if result.possible:
+            result.repaired, result.planned = targets, sum(state.protected.size for state in lost)
+        return result
     announce(2 * size)
-    directory = next(iter(targets.values())).parent
-    with linking_workplace(directory, f".{stem_of(path)}.repair") as place:
+    with linking_workplace(directory, working) as place:
         result.possible = _mend(result.assessment, place, size, progress)
         if not result.possible:
             return result
@@ -106,10 +119,15 @@ def _is_there(assessment: Assessment, state: VolumeState, targets: dict[str, Pat
     return target.is_file() and assess(assessment.set, [VolumeState(state.protected, target)]).volumes[0].whole
 
 
+def _space(assessment: Assessment) -> int:
+    """Bytes that mending takes; of what cannot be read a copy is made besides."""
+    lost = [state for state in assessment.volumes if not state.whole]
+    return sum(state.protected.size * (2 if state.unreadable else 1) for state in lost)
+
+
 def _mend(assessment: Assessment, place: Path, size: int, progress: Counted) -> bool:
     """Have all volumes in `place`, the damaged and lost ones new. Returns False when that cannot be done."""
-    written = [state.protected.size * (2 if state.unreadable else 1) for state in assessment.volumes if not state.whole]
-    require_space(place, sum(written), "the repaired volumes")
+    require_space(place, _space(assessment), _WHAT)
     for state in assessment.volumes:
         if state.path is not None:
             lay(state.path, place / state.protected.name, unreadable=state.unreadable)

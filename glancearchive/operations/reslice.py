@@ -11,15 +11,18 @@ import numpy as np
 from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.blockindex import ABSENT
-from glancearchive.format.catalog import UNFINISHED
+from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.compression import LEVELS, decompress
-from glancearchive.format.frameindex import Frame
+from glancearchive.format.frameindex import Frame, FrameKey
 from glancearchive.format.hashing import block_digests
+from glancearchive.format.header import HEADER_SIZE
 from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA, ZEROS
 from glancearchive.format.imagewriter import ImageWriter
+from glancearchive.format.lookahead import look_ahead
 from glancearchive.format.packer import PackedFrame
 from glancearchive.format.places import Split
 from glancearchive.format.reader import Archive
+from glancearchive.format.schema import ArchiveHeader
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome
@@ -49,17 +52,15 @@ def reslice(
     `progress` is told of stored bytes. Where an earlier run was interrupted it goes on. Raises UsageError for an
     archive that is read with others, LocalError when `path` was begun from another archive, else as `ArchiveWriter`.
     """
-    header = archive.header
-    if header.base or header.repairs:
-        raise UsageError("an archive that is read together with another one cannot be split anew; merge them first")
-    level = header.level if header.level in LEVELS else "default"
-    relation = Relation(header.hash_key)
+    header, level, relation = _kind(archive)
     writer = ArchiveWriter(
         path, source=header.source, level=level, block_size=header.block_size, split=split, relation=relation
     )
-    if writer.header.hash_key != header.hash_key:
+    try:
+        check_begun(writer.header, relation, writer.part_path)
+    except BaseException:
         writer.close()
-        raise LocalError(f"{writer.part_path}: was begun from something else; it has to go, or another name be given")
+        raise
     result = Reslice(iter(()), writer)
 
     def outcomes() -> Iterator[Outcome]:
@@ -77,6 +78,49 @@ def reslice(
 _NEVER = Stop()
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What would be written: `outcomes`, one for each image, and about `stored` bytes.
+
+    Of the `volumes` of the archive those are told that there are already, and the one that would be begun.
+    """
+
+    outcomes: list[Outcome]
+    stored: int
+    volumes: list[Path]
+
+
+def foresee(archive: Archive, path: Path, split: Split | None) -> Foreseen:
+    """What `reslice` would write, as far as the records of `archive` say: no data are read.
+
+    Raises as that does, as far as nothing would have been written by then.
+    """
+    header, level, relation = _kind(archive)
+    begun = look_ahead(path, split, source=header.source, level=level, block_size=header.block_size, relation=relation)
+    check_begun(begun.header, relation, begun.part_path)
+    outcomes: list[Outcome] = []
+    sizes: dict[FrameKey, int] = {}
+    for image in archive:
+        outcomes.append(known_outcome(image, begun.recorded.get(image.id)) or expected(image))
+        if outcomes[-1].action in (Action.COPIED, Action.PRESENT):
+            sizes.update((frame.key, frame.stored_size + HEADER_SIZE) for frame, _, _ in image.frames())
+    return Foreseen(outcomes, sum(sizes.values()), begun.volumes)
+
+
+def _kind(archive: Archive) -> tuple[ArchiveHeader, str, Relation]:
+    """The header of `archive`, and with what level and relation it is written anew. Raises UsageError."""
+    header = archive.header
+    if header.base or header.repairs:
+        raise UsageError("an archive that is read together with another one cannot be split anew; merge them first")
+    return header, header.level if header.level in LEVELS else "default", Relation(header.hash_key)
+
+
+def check_begun(header: ArchiveHeader, relation: Relation, part: Path) -> None:
+    """Raises LocalError when the archive with this `header`, whose volume under way is `part`, is another one."""
+    if header.hash_key != relation.hash_key:
+        raise LocalError(f"{part}: was begun from something else; it has to go, or another name be given")
+
+
 class _Copying:
     """Copies image by image, each with the frames that it is the first to need: so volumes have what they tell of."""
 
@@ -87,21 +131,17 @@ class _Copying:
         self._first: dict[int, int] = {}  # by number of a frame: the number of its first block in the new archive
 
     def image(self, image: ArchivedImage) -> Outcome:
-        known = known_outcome(image, self._writer)
+        known = known_outcome(image, self._writer.recorded(image.id))
         if known is not None:
             return known
-        outcome = Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
+        outcome = expected(image)
         begin, end = image.entry.begin, image.entry.end
         if begin is None:
-            return Outcome(image.id, "", Action.FAILED, "; ".join(image.faults()))
+            return outcome
         writer = self._writer.begin(begin.id, begin.metadata, begin.members)
-        if end is not None and end.status == NO_DATA:
-            return _without(writer, outcome, Action.NO_DATA, end.reason)
-        if end is None or end.status != COMPLETE:
-            return _without(writer, outcome, Action.FAILED, image.reason or UNFINISHED)
-        faults = image.faults()
-        if faults:
-            return _without(writer, outcome, Action.FAILED, f"it is not all here: {faults[0]}")
+        if outcome.action is not Action.COPIED:
+            return _without(writer, outcome, outcome.action, outcome.reason)
+        assert end is not None, "it is complete"
         try:
             self._copy(image, writer)
         except FormatError as error:
@@ -147,9 +187,22 @@ class _Copying:
         return first
 
 
-def known_outcome(image: ArchivedImage, writer: ArchiveWriter) -> Outcome | None:
-    """The outcome for `image` when an earlier run recorded all that is to be had of it, else None."""
-    entry = writer.recorded(image.id)
+def expected(image: ArchivedImage) -> Outcome:
+    """What becomes of `image`, as far as the records say."""
+    if image.entry.begin is None:
+        return Outcome(image.id, "", Action.FAILED, "; ".join(image.faults()))
+    end = image.entry.end
+    if end is not None and end.status == NO_DATA:
+        return Outcome(image.id, image.name, Action.NO_DATA, end.reason)
+    if end is None or end.status != COMPLETE:
+        return Outcome(image.id, image.name, Action.FAILED, image.reason or UNFINISHED)
+    if faults := image.faults():
+        return Outcome(image.id, image.name, Action.FAILED, f"it is not all here: {faults[0]}")
+    return Outcome(image.id, image.name, Action.COPIED, "", image.size or 0, image.verified)
+
+
+def known_outcome(image: ArchivedImage, entry: Entry | None) -> Outcome | None:
+    """The outcome for `image` when `entry`, by an earlier run, is all that is to be had of it, else None."""
     if entry is None or entry.end is None or entry.end.status == FAILED:
         return None
     if entry.end.status == NO_DATA:

@@ -47,6 +47,17 @@ class Layout:
         """Bytes that the recovery data take, about."""
         return self.files * _file_size(self.block_size, self.blocks, -(-self.recovery // self.files))
 
+    def names(self, stem: str) -> list[str]:
+        """What the files are called, as par2cmdline calls them, where the archive is called `stem`."""
+        each, more = divmod(self.recovery, self.files)
+        counts = [each + (number < more) for number in range(self.files)]
+        begins = [sum(counts[:number]) for number in range(self.files)]
+        wide, width = len(str(self.recovery)), len(str(max(counts)))
+        volumes = (
+            f"{stem}.vol{begin:0{wide}}+{count:0{width}}.par2" for begin, count in zip(begins, counts, strict=True)
+        )
+        return [f"{stem}.par2", *volumes]
+
 
 def parse_amount(text: str) -> Amount:
     """``5%`` or ``1volume``. Raises ValueError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glancearchive.errors import ExistsError, LocalError
-from glancearchive.format.recordfile import create, reopen
+from glancearchive.format.recordfile import create, obstacle, reopen
 from glancearchive.format.volume import Volume
 
 _LOCK = "lock"
@@ -43,6 +44,25 @@ def workplace(directory: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+def check_workplace(directory: Path, name: str) -> None:
+    """Raises LocalError where `workplace` would, as far as that shows without creating anything."""
+    place = directory / name
+    if place.is_symlink():
+        raise ExistsError(f"{place}: exists already, and leads elsewhere")
+    if (place / _LOCK).is_file():
+        reopen(place / _LOCK).close()  # raises where another process works
+        return
+    there = _there(place)
+    taken = there in (place, directory) and not there.is_dir()
+    if why := os.strerror(errno.EEXIST) if taken else obstacle(there):
+        raise LocalError(f"{place}: cannot be created: {why}")
+
+
+def _there(directory: Path) -> Path:
+    """The directory, or what there is of the path to it."""
+    return next((one for one in (directory, *directory.parents) if one.exists()), Path())
+
+
 @contextmanager
 def linking_workplace(directory: Path, name: str) -> Iterator[Path]:
     """As `workplace`, but where symbolic links can be had, even if that is in a temporary directory elsewhere."""
@@ -55,8 +75,8 @@ def linking_workplace(directory: Path, name: str) -> Iterator[Path]:
 
 
 def require_space(directory: Path, size: int, what: str) -> None:
-    """Raises LocalError when `directory` has no room for `size` bytes of `what`."""
-    free = shutil.disk_usage(directory).free
+    """Raises LocalError when `directory`, there or still to be made, has no room for `size` bytes of `what`."""
+    free = shutil.disk_usage(_there(directory)).free
     if free < size:
         raise LocalError(f"{directory}: no space for {what}: it takes {size} bytes, and {free} are free")
 
