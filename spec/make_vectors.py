@@ -1610,6 +1610,9 @@ def incremental(v: Vectors) -> None:
 def said_again(v: Vectors) -> None:
     """Padding (section 6.10), and headers in checkpoints (section 6.2)."""
     v.accept("padding", "Padding between the last checkpoint and the catalogs", base(padding=BLOCK))
+    v.accept("padding-not-a-map", "Padding that is no MessagePack: it is not decoded", base({("padding", 0, "raw"): lambda raw: b"\xc1" * len(raw)}, padding=BLOCK))  # fmt: skip
+    w = base({("padding", 0, "stored"): lambda stored: stored[:-1] + bytes([stored[-1] ^ 1])}, padding=BLOCK)
+    v.reject("record-padding-checksum", "Padding whose content checksum does not match, though its digest does", w)
     w = Writer(padding=BLOCK)
     w.image("alpha", blocks(1, 2))
     w.end()

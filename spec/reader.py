@@ -440,7 +440,7 @@ class Record:
 
     header: RecordHeader
     digest: bytes
-    map: dict[str, Any] | None  # None: a frame, or a structured record that is damaged
+    map: dict[str, Any] | None  # None: a frame, an ancillary record, or a structured one that is damaged
     gap: bool  # what stood before it, since the record before in the list, could not be read
 
 
@@ -572,8 +572,11 @@ class Volume:
             return None
         stored = self.data[header.offset + 112 : header.end]
         try:
-            value = MessagePack(unpack_payload("record", stored, header.raw_size, header.payload_digest)).document()
-            CHECKS.get(header.type, lambda _: None)(value)
+            raw = unpack_payload("record", stored, header.raw_size, header.payload_digest)
+            if header.type >= ANCILLARY:
+                return None
+            value = MessagePack(raw).document()
+            CHECKS[header.type](value)
         except (ValueError, Problem) as problem:
             if isinstance(problem, Problem) and problem.layer == "archive":
                 raise
