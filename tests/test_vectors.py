@@ -35,6 +35,7 @@ READERS = [second_reader, package_reader]
 STRUCTURAL = [
     *("archive-empty", "archive-short", "archive-foreign", "archive-zstd", "archive-newer-version", "archive-type-*"),
     "archive-end-copy-alone",
+    "archive-checkpoint-hash",
     *("volume-cut-header-payload", "volume-cut-frame-*", "volume-cut-checkpoint-*", "volume-cut-second-frame"),
     *("volume-cut-catalog-header", "volume-cut-catalog", "volume-cut-end-*", "volume-cut-in-end-copy"),
     *("volume-trailing-*", "volume-empty-second", "volume-in-record"),

@@ -215,6 +215,10 @@ class Archive:
             front = read_structured(volume, volume.read_header(0), 0)
             if front != end.header:
                 self._add_faults([ChainError("its header record and its end record differ", volume=volume.name)])
+            if isinstance(front, ArchiveHeader):
+                check_supported(front, {"volume": volume.name})
+        except UnsupportedError:
+            raise
         except FormatError as error:  # the end record says the same
             self._add_faults([error])
         try:

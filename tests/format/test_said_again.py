@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import glancearchive
-from glancearchive.errors import ArchiveError, FormatError, HeaderError, RecordError, UsageError
+from glancearchive.errors import ArchiveError, FormatError, HeaderError, RecordError, UnsupportedError, UsageError
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.identity import SEARCHED, identify, peek_header
 from glancearchive.format.openvolume import least_limit
@@ -19,7 +19,7 @@ from glancearchive.format.verifier import Depth
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from tests.format.samples import BLOCK, add
-from tests.spec_readers import second_reader
+from tests.spec_readers import make_vectors, second_reader
 
 SECTOR = 4096
 
@@ -158,6 +158,16 @@ def test_an_unfinished_archive_without_its_first_record(part: Path) -> None:
             assert isinstance(first, HeaderError | RecordError)
             assert first.begin <= begin < first.end
         part.write_bytes(original)
+
+
+def test_a_header_record_that_says_what_is_not_known(tmp_path: Path) -> None:
+    """The archive is refused at once, also where its end record says otherwise."""
+    tweaks = {("header", 0, "map"): make_vectors.put(hash="blake4")}
+    path = tmp_path / "a.gla"
+    path.write_bytes(make_vectors.base(tweaks).volumes[0])
+    with pytest.raises(UnsupportedError, match="unknown hash 'blake4'"):
+        glancearchive.Archive([path])
+    assert second_reader([path]).layers == {"archive"}
 
 
 def test_it_is_not_gone_on_with(part: Path) -> None:
