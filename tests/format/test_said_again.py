@@ -184,6 +184,18 @@ def test_it_is_not_gone_on_with(part: Path) -> None:
         part.write_bytes(original)
 
 
+def test_what_nothing_commits_is_not_said_to_be_committed(tmp_path: Path) -> None:
+    """Frames and no checkpoint, behind a damaged header record: it is refused, for it cannot be known."""
+    writer = make_vectors.Writer()
+    writer.image("a", make_vectors.blocks(1, 2))
+    writer.frame()
+    part = tmp_path / "a.gla.part"
+    part.write_bytes(writer.volumes[0])
+    damaged(part, 30, 31)
+    with pytest.raises(FormatError, match="what follows it may have been committed: keep this file, take from it"):
+        ArchiveWriter(tmp_path / "a.gla")
+
+
 def test_a_bad_sector_at_the_front_of_a_large_one(tmp_path: Path) -> None:
     data = images(3, 5 << 20)
     part = written(tmp_path / "a.gla", data, finish=False)
