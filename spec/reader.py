@@ -830,7 +830,8 @@ class Archive:
             goes_on = best.end_copy() is not None and volume.end_copy() is None
             if goes_on and volume.search(best.size, None) is not None:
                 chosen[volume.number] = volume
-        return [*chosen.values()], [volume for volume in volumes if volume not in chosen.values()]
+        used = [volume for volume in volumes if volume in chosen.values()]  # in the order given
+        return used, [volume for volume in volumes if volume not in used]
 
     def arrange(self, volumes: list[Volume], copies: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""
