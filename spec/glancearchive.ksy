@@ -49,7 +49,12 @@ types:
         size: header.stored_size
         process: glancearchive_payload(header.raw_size, header.payload_digest)
         type: structured
-        if: header.type != 2
+        if: header.type != 2 and header.type < 128
+      - id: ancillary
+        size: header.stored_size
+        process: glancearchive_payload(header.raw_size, header.payload_digest)
+        if: header.type >= 128
+        doc: A structured record that is not decoded (an isolated catalog, which begins with one, is no volume).
       - id: end_copy
         size: 112
         valid: raw_header

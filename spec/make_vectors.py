@@ -1610,6 +1610,9 @@ def incremental(v: Vectors) -> None:
 def said_again(v: Vectors) -> None:
     """Padding (section 6.10), and headers in checkpoints (section 6.2)."""
     v.accept("padding", "Padding between the last checkpoint and the catalogs", base(padding=BLOCK))
+    v.accept("padding-not-a-map", "Padding that is no MessagePack: it is not decoded", base({("padding", 0, "raw"): lambda raw: b"\xc1" * len(raw)}, padding=BLOCK))  # fmt: skip
+    w = base({("padding", 0, "stored"): lambda stored: stored[:-1] + bytes([stored[-1] ^ 1])}, padding=BLOCK)
+    v.reject("record-padding-checksum", "Padding whose content checksum does not match, though its digest does", w)
     w = Writer(padding=BLOCK)
     w.image("alpha", blocks(1, 2))
     w.end()
@@ -1643,7 +1646,15 @@ def said_again(v: Vectors) -> None:
     v.reject("chain-checkpoint-header", "The second checkpoint repeats another header", base({("checkpoint", 1, "map"): inside("header", by=put(source="elsewhere"))}, repeat=True))  # fmt: skip
     v.reject("record-checkpoint-header", "The header that the second checkpoint repeats has no hash_key",
              base({("checkpoint", 1, "map"): inside("header", by=without("hash_key"))}, repeat=True))  # fmt: skip
+    for name, change in (("hash", put(hash="blake4")), ("feature", put(incompatible=["encryption"]))):
+        v.reject(f"chain-checkpoint-{name}", f"The header that the second checkpoint repeats has an unknown {name}: it decides nothing",
+                 base({("checkpoint", 1, "map"): inside("header", by=change)}, repeat=True))  # fmt: skip
+    tweaks = {("checkpoint", 0, "map"): inside("header", by=put(hash="blake4"))}
     first, last = again.place("header"), again.place("checkpoint", 1)[1]
+    v.reject("archive-checkpoint-hash", "Unfinished, the header record is damaged, and the first checkpoint, which stands in for it, has an unknown hash",
+             base(tweaks, repeat=True), lost="alpha beta", cut=last, zero=first)  # fmt: skip
+    v.reject("header-checkpoint-hash", "Finished, the header record is damaged, and the first checkpoint has an unknown hash: the end record counts",
+             base(tweaks, repeat=True), zero=first, also="chain")  # fmt: skip
     v.reject(
         "header-first",
         "Unfinished, and the header record is damaged",

@@ -323,11 +323,21 @@ def extents_of(part: dict[str, Any]) -> list[Extent]:
 
 
 def check_header(value: dict[str, Any]) -> None:
-    """Section 6.1."""
+    """Section 6.1, of the header record."""
     check_keys(value, {"incompatible": texts, "hash": text, "compression": text})
-    unknown = set(value["incompatible"]) - {"incremental", "repair"}
-    if unknown or (value["hash"], value["compression"]) != ("blake3", "zstd"):
-        raise Problem("archive", f"unknown: {sorted(unknown) or [value['hash'], value['compression']]!a}")
+    check_known(value)
+    check_repeated(value)
+
+
+def check_known(header: dict[str, Any]) -> None:
+    """Problem when an archive with this header is to be refused."""
+    unknown = set(header["incompatible"]) - {"incremental", "repair"}
+    if unknown or (header["hash"], header["compression"]) != ("blake3", "zstd"):
+        raise Problem("archive", f"unknown: {sorted(unknown) or [header['hash'], header['compression']]!a}")
+
+
+def check_repeated(value: dict[str, Any]) -> None:
+    """Section 6.1, wherever it is said."""
     check_keys(value, HEADER_KEYS, {"base": mapping, "first_blocks": array(uint), "repairs": mapping})
     for key, feature, keys in (("base", "incremental", BASE_KEYS), ("repairs", "repair", REPAIRS_KEYS)):
         if (key in value) != (feature in value["incompatible"]):
@@ -395,7 +405,7 @@ def check_checkpoint(value: dict[str, Any]) -> None:
     """Section 6.2."""
     check_keys(value, {"frames": mapping, "images": array(mapping), "previous": binary(32)}, {"header": mapping})
     if "header" in value:
-        check_header(value["header"])
+        check_repeated(value["header"])
     check_frames(value["frames"])
     check_keys(value["frames"], {"block_digests": binary(row=16)})
     check_parts(value["images"])
@@ -412,7 +422,7 @@ def check_catalog(value: dict[str, Any]) -> None:
 def check_end(value: dict[str, Any]) -> None:
     """Section 6.5."""
     check_keys(value, END_RECORD_KEYS)
-    check_header(value["header"])
+    check_repeated(value["header"])
     for row in value["catalog"]:
         check_keys(row, CATALOG_ROW_KEYS)
         check_sizes("record", row["stored_size"], row["raw_size"], MAX_STRUCTURED)
@@ -440,7 +450,7 @@ class Record:
 
     header: RecordHeader
     digest: bytes
-    map: dict[str, Any] | None  # None: a frame, or a structured record that is damaged
+    map: dict[str, Any] | None  # None: a frame, an ancillary record, or a structured one that is damaged
     gap: bool  # what stood before it, since the record before in the list, could not be read
 
 
@@ -456,7 +466,11 @@ class Volume:
             self.data: Any = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
         try:
             self.scan()
+            last = self.last_end()
+            for header in [last["header"]] if last else [self.said()] if self.said() else []:
+                check_known(header)
         except Problem as problem:
+            self.faults.clear()  # what is refused has no others
             self.fault(problem.layer, 0, self.size, str(problem))
 
     def fault(self, layer: str, begin: int, end: int, message: str) -> None:
@@ -466,14 +480,22 @@ class Volume:
     def refused(self) -> bool:
         return any(fault.layer == "archive" for fault in self.faults)
 
+    def last_end(self) -> dict[str, Any] | None:
+        """The end record that the file ends with, if it is whole."""
+        return self.records[-1].map if self.records and self.end_copy() is not None else None
+
     def said(self) -> dict[str, Any]:
-        """The header of the archive, as the first record that has it says it; empty where none is readable."""
-        for record in self.records:
-            if record.map and record.header.type in (HEADER, CHECKPOINT, END):
-                found: dict[str, Any] = record.map if record.header.type == HEADER else record.map.get("header", {})
-                if found:
-                    return found
-        return {}
+        """The header of the archive: of the header record, else the last end, else the first that repeats it; or {}."""
+        first, last = self.records[:1], self.last_end()
+        if first and first[0].header.type == HEADER and first[0].map:
+            return first[0].map
+        if last:
+            header: dict[str, Any] = last["header"]
+            return header
+        repeating = (
+            r.map["header"] for r in self.records if r.header.type in (CHECKPOINT, END) and r.map and "header" in r.map
+        )
+        return next(repeating, {})
 
     def at(self, offset: int, archive_id: bytes | None = None) -> RecordHeader:
         return parse_record_header(self.data[offset : offset + 112], offset, archive_id)
@@ -572,8 +594,11 @@ class Volume:
             return None
         stored = self.data[header.offset + 112 : header.end]
         try:
-            value = MessagePack(unpack_payload("record", stored, header.raw_size, header.payload_digest)).document()
-            CHECKS.get(header.type, lambda _: None)(value)
+            raw = unpack_payload("record", stored, header.raw_size, header.payload_digest)
+            if header.type >= ANCILLARY:
+                return None
+            value = MessagePack(raw).document()
+            CHECKS[header.type](value)
         except (ValueError, Problem) as problem:
             if isinstance(problem, Problem) and problem.layer == "archive":
                 raise
@@ -805,7 +830,8 @@ class Archive:
             goes_on = best.end_copy() is not None and volume.end_copy() is None
             if goes_on and volume.search(best.size, None) is not None:
                 chosen[volume.number] = volume
-        return [*chosen.values()], [volume for volume in volumes if volume not in chosen.values()]
+        used = [volume for volume in volumes if volume in chosen.values()]  # in the order given
+        return used, [volume for volume in volumes if volume not in used]
 
     def arrange(self, volumes: list[Volume], copies: list[Volume]) -> None:
         """Which of the files are the volumes of one archive, in order; and which are not there."""

@@ -52,6 +52,11 @@ class FrameCheck:
         self._met: set[FrameKey] = set()  # frames that were checked
         self._zero = block_digests(archive.header.hash_key, memoryview(bytes(self._block_size)), self._block_size)
 
+    @property
+    def whole(self) -> set[FrameKey]:
+        """The frames that were found without a fault."""
+        return self._met - self.bad.keys()
+
     def run(self) -> None:
         """Check everything; collects faults and raises none, but for an archive that must be refused."""
         with self._pool:

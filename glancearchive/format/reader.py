@@ -18,12 +18,13 @@ from glancearchive.errors import (
     VolumeError,
 )
 from glancearchive.format.archived import ArchivedImage
-from glancearchive.format.catalog import Catalog
+from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.content import FrameCache
-from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
+from glancearchive.format.extents import ExtentMap
+from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.given import GivenVolumes
 from glancearchive.format.identity import find_archive_header
-from glancearchive.format.overlay import Mended, mend
+from glancearchive.format.overlay import StoredFaults, laid_over, mend
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.structured import check_supported, find_end, read_catalog, read_structured
@@ -76,8 +77,7 @@ class Archive:
         self._first_blocks: dict[int, int] = {}  # of each volume, as far as known
         self.base: Archive | None = None
         self.repairs: list[Archive] = []
-        self._mended: list[Mended] = []  # images whose extents are to be put together
-        self._frame_faults: dict[FrameKey, FormatError | None] = {}  # of repair archives, as far as looked at
+        self.stored_faults = StoredFaults(self._read_stored)  # of the frames of repair archives
         self.root_digest: bytes | None = None
         self.finished = False
         self.ends: dict[int, End] = {}
@@ -115,7 +115,7 @@ class Archive:
         if self.repairs:
             self.catalog.frames.repaired_by(repair.catalog.frames for repair in self.repairs)
             patches = [image.entry for repair in self.repairs for image in repair]
-            entries, self._mended = mend(entries, patches, max(self.catalog.entries, default=-1) + 1)
+            entries = mend(entries, patches, max(self.catalog.entries, default=-1) + 1, self._lay_over)
         self.images = [ArchivedImage(self, entry) for entry in entries]
         self._by_id: dict[str, ArchivedImage] | None = None  # both made when they are first asked for
         self._by_name: dict[str, list[ArchivedImage]] | None = None
@@ -216,6 +216,10 @@ class Archive:
             front = read_structured(volume, volume.read_header(0), 0)
             if front != end.header:
                 self._add_faults([ChainError("its header record and its end record differ", volume=volume.name)])
+            if isinstance(front, ArchiveHeader):
+                check_supported(front, {"volume": volume.name})
+        except UnsupportedError:
+            raise
         except FormatError as error:  # the end record says the same
             self._add_faults([error])
         try:
@@ -312,25 +316,20 @@ class Archive:
                     damaged.add(number)
             for number in sorted(damaged):
                 self._scan(number)
-            mended, self._mended = self._mended, []
-            for repair in self.repairs if mended else ():
-                repair.load_extents()
-            for one in mended:
-                one.apply(self.catalog.frames, self._stored_fault)
+        for repair in self.repairs:
+            repair.load_extents()
+
+    def _lay_over(self, original: Entry | None, patch: Entry) -> ExtentMap:
+        self.load_extents()
+        return laid_over(original, patch, self.catalog.frames, self.stored_faults)
 
     def read_frame(self, frame: Frame) -> bytes:
         """The blocks of a frame, checked. Raises a FormatError."""
         return self.volume_of(frame).read_raw(frame.header())
 
-    def _stored_fault(self, frame: Frame) -> FormatError | None:
-        """What is wrong with a frame as it is stored; each is read once."""
-        if frame.key not in self._frame_faults:
-            self._frame_faults[frame.key] = None
-            try:
-                self.volume_of(frame).read_payload(frame.header())
-            except FormatError as error:
-                self._frame_faults[frame.key] = error
-        return self._frame_faults[frame.key]
+    def _read_stored(self, frame: Frame) -> None:
+        """Raises the FormatError that keeps a frame from being used, as it is stored."""
+        self.volume_of(frame).read_payload(frame.header())
 
     def volume_of(self, frame: Frame) -> Volume:
         """The volume that `frame` lies in, one of this archive or of one that it is read with."""

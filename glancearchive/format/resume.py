@@ -195,17 +195,23 @@ def _read_volume(
         state.numbers.update(pending)
         pending.clear()
     if fault is not None and not opened:
-        raise _refused(fault)
+        raise _refused(fault, certain=_has_commit(volume, archive_id))
     if not opened or state is None:
         raise FormatError("has no header record to go on from", volume=volume.name)
     return state
 
 
-def _refused(fault: FormatError) -> FormatError:
-    """`fault`, which something committed follows, with what is to be done."""
-    fault.message += "; what follows it was committed, and going on would cut it off: keep this file, "
+def _refused(fault: FormatError, *, certain: bool = True) -> FormatError:
+    """`fault`, which something committed follows, or may follow if not `certain`, with what is to be done."""
+    was = "was committed, and going on would cut it off" if certain else "may have been committed"
+    fault.message += f"; what follows it {was}: keep this file, "
     fault.message += "take from it what can be read, and begin a new archive"
     return fault
+
+
+def _has_commit(volume: Volume, archive_id: bytes) -> bool:
+    kinds = (RecordType.CHECKPOINT, RecordType.END)
+    return any(not isinstance(item, FormatError) and item[1].type in kinds for item in volume.walk(archive_id))
 
 
 def _was_committed(step: Step, state: State) -> bool:

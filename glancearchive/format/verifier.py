@@ -91,6 +91,8 @@ def verify(
     archive.load_extents()
     check = FrameCheck(archive, depth >= Depth.FULL, progress, threads)
     check.run()
+    if archive.repairs:
+        archive.stored_faults.know_whole(check.whole)
     report = Report(checked=check.checked)
     known: dict[tuple[str, int, int, str, str], Damage] = {}
     # What was found on opening the check found again, but for what concerns no place in a volume.

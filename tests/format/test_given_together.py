@@ -14,6 +14,7 @@ from glancearchive.errors import UsageError
 from glancearchive.format import reader, state
 from glancearchive.format.base import open_base
 from glancearchive.format.catalog import Entry
+from glancearchive.format.extents import ExtentMap
 from glancearchive.format.header import HEADER_SIZE, RecordHeader
 from glancearchive.format.imageparts import COMPLETE, NO_DATA, ImageBegin, ImageEnd
 from glancearchive.format.isolated import read_isolated, write_isolated
@@ -118,23 +119,27 @@ def entry(number: int, image_id: str | None, end: ImageEnd | None) -> Entry:
     return Entry(number, None if image_id is None else ImageBegin.of(image_id, {}), end)
 
 
+def no_extents(original: Entry | None, patch: Entry) -> ExtentMap:
+    raise AssertionError(f"nobody asked for the extents of {patch.id}")
+
+
 COPY = ImageEnd(COMPLETE, "", BLOCK, b"d" * 32)
 
 
 def test_the_twin_of_a_mended_image_stays() -> None:
     """What has lost its name and has the data of an image that was mended is another image."""
     patch = entry(0, "y", replace(COPY, patch=((0, 1),)))
-    images, _ = mend([entry(0, None, COPY), entry(1, "y", COPY)], [patch], 2)
+    images = mend([entry(0, None, COPY), entry(1, "y", COPY)], [patch], 2, no_extents)
     assert [image.number for image in images] == [0, 1]
 
 
 def test_an_image_without_a_name_is_found_again_once() -> None:
-    images, _ = mend([entry(0, None, COPY), entry(1, None, COPY)], [entry(0, "y", COPY)], 2)
+    images = mend([entry(0, None, COPY), entry(1, None, COPY)], [entry(0, "y", COPY)], 2, no_extents)
     assert [image.number for image in images] == [1, 2]
 
 
 def test_an_unfinished_image_is_not_mended_by_one_without_data() -> None:
     original = entry(0, "z", None)
-    images, mended = mend([original], [entry(0, "z", ImageEnd(NO_DATA, "queued"))], 1)
-    assert images == [original]
-    assert not mended
+    images = mend([original], [entry(0, "z", ImageEnd(NO_DATA, "queued"))], 1, no_extents)
+    assert len(images) == 1
+    assert images[0] is original

@@ -12,7 +12,7 @@ import glancearchive
 from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.errors import HeldError, LocalError, UsageError
 from glancearchive.format.base import Base, open_base
-from glancearchive.format.header import RecordType
+from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.isolated import write_isolated
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.scan import Position, VolumeScan
@@ -209,6 +209,40 @@ def test_what_a_damaged_repair_archive_still_has_is_used(tmp_path: Path) -> None
             assert {state.status for state in glancearchive.verify(archive).images} == {"valid"}
             assert {image.id: b"".join(image.content().chunks()) for image in archive} == data
     assert need_of(damaged, repairs[0]).images
+
+
+def test_only_what_is_asked_for_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One image reads its own frames of a repair archive alone; a verification reads each of them once."""
+    data = {f"image{number}": random.Random(number).randbytes(MIB) for number in range(4)}
+    whole = write(tmp_path / "whole.gla", data)
+    damaged, repair = tmp_path / "damaged.gla", tmp_path / "repair.gla"
+    damaged.write_bytes(whole.read_bytes())
+    spoil(damaged, *(begin + 9 for begin, _ in places(whole, RecordType.FRAME)))
+    answer(whole, need_of(damaged), repair)
+    read: list[tuple[str, int]] = []
+    read_payload = Volume.read_payload
+
+    def counted(volume: Volume, header: RecordHeader) -> memoryview:
+        if header.type == RecordType.FRAME:
+            read.append((volume.name, header.offset))
+        return read_payload(volume, header)
+
+    frames = len(places(repair, RecordType.FRAME))
+    monkeypatch.setattr(Volume, "read_payload", counted)
+    with glancearchive.open(damaged, repair) as archive:
+        archive.load_extents()
+        assert read == []
+        (image,) = archive.find("image1")
+        assert image.faults() == []
+        assert {name for name, _ in read} == {"repair.gla"}
+        assert 0 < len(read) <= frames // 4 + 2
+        assert image.open().read() == data["image1"]
+    read.clear()
+    with glancearchive.open(damaged, repair) as archive:
+        report = glancearchive.verify(archive)
+        assert {state.status for state in report.images} == {"valid"}
+    assert len(read) == len(set(read))
+    assert sum(name == "repair.gla" for name, _ in read) == frames
 
 
 def test_a_repair_archive_is_no_base(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import glancearchive
-from glancearchive.errors import ArchiveError, FormatError, HeaderError, RecordError, UsageError
+from glancearchive.errors import ArchiveError, FormatError, HeaderError, RecordError, UnsupportedError, UsageError
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.identity import SEARCHED, identify, peek_header
 from glancearchive.format.openvolume import least_limit
@@ -19,7 +19,7 @@ from glancearchive.format.verifier import Depth
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from tests.format.samples import BLOCK, add
-from tests.spec_readers import second_reader
+from tests.spec_readers import make_vectors, second_reader
 
 SECTOR = 4096
 
@@ -160,6 +160,16 @@ def test_an_unfinished_archive_without_its_first_record(part: Path) -> None:
         part.write_bytes(original)
 
 
+def test_a_header_record_that_says_what_is_not_known(tmp_path: Path) -> None:
+    """The archive is refused at once, also where its end record says otherwise."""
+    tweaks = {("header", 0, "map"): make_vectors.put(hash="blake4")}
+    path = tmp_path / "a.gla"
+    path.write_bytes(make_vectors.base(tweaks).volumes[0])
+    with pytest.raises(UnsupportedError, match="unknown hash 'blake4'"):
+        glancearchive.Archive([path])
+    assert second_reader([path]).layers == {"archive"}
+
+
 def test_it_is_not_gone_on_with(part: Path) -> None:
     """Nor taken for one that has only just been begun, and begun anew."""
     original = part.read_bytes()
@@ -172,6 +182,18 @@ def test_it_is_not_gone_on_with(part: Path) -> None:
                 ArchiveWriter(part.with_suffix(""))
             assert part.read_bytes() == left
         part.write_bytes(original)
+
+
+def test_what_nothing_commits_is_not_said_to_be_committed(tmp_path: Path) -> None:
+    """Frames and no checkpoint, behind a damaged header record: it is refused, for it cannot be known."""
+    writer = make_vectors.Writer()
+    writer.image("a", make_vectors.blocks(1, 2))
+    writer.frame()
+    part = tmp_path / "a.gla.part"
+    part.write_bytes(writer.volumes[0])
+    damaged(part, 30, 31)
+    with pytest.raises(FormatError, match="what follows it may have been committed: keep this file, take from it"):
+        ArchiveWriter(tmp_path / "a.gla")
 
 
 def test_a_bad_sector_at_the_front_of_a_large_one(tmp_path: Path) -> None:
