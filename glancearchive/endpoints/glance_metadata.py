@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ class Metadata:
         self._api = api
         self._image = image
         self._dropped = dropped
+        self._present: Collection[str] = ()  # the fields that the target's image has
         self._full: ServerError | None = None  # the refusal of one property more than the Glance's quota
 
     def apply(self, current: Mapping[str, Any]) -> None:
