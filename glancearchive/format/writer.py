@@ -27,7 +27,7 @@ from glancearchive.format.content import Content, FrameCache, Segment
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.hashing import Digests
-from glancearchive.format.imageparts import COMPLETE, NO_DATA, ZEROS, ImageBegin
+from glancearchive.format.imageparts import ZEROS, ImageBegin
 from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.openvolume import largest_part
 from glancearchive.format.packer import FramePacker, PackedFrame
@@ -141,11 +141,6 @@ class ArchiveWriter:
     def empty(self) -> bool:
         """Whether the archive has no image, not even a part of one."""
         return not self._state.images
-
-    @property
-    def whole(self) -> int:
-        """How many images are whole in what is committed."""
-        return sum(entry.status in (COMPLETE, NO_DATA) for entry in self._state.catalog.current())
 
     @property
     def stored(self) -> int:

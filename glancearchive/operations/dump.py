@@ -36,7 +36,6 @@ class Dump:
     outcomes: Iterator[Outcome]
     written: Callable[[], int] = int
     root_digest: bytes = field(default=b"")
-    whole: Callable[[], int] = int  # how many images are whole in it
     begun: Callable[[], bool] = bool  # whether there is anything in the archive
     part: Callable[[], Path | None] = lambda: None  # the volume under way
     volumes: Callable[[], Sequence[Path]] = list  # those of the archive
@@ -133,7 +132,6 @@ def dump(
     result = Dump(
         iter(()),
         lambda: writer.stored,
-        whole=lambda: writer.whole,
         begun=lambda: not writer.empty,
         part=lambda: writer.part_path,
         volumes=lambda: writer.volumes,
