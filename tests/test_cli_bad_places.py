@@ -229,6 +229,13 @@ def test_dump_of_files_without_space_says_what_is_committed(out: Path, tmp_path:
     assert len(run("list", out / "x.gla", "--json").json["images"]) == 45
 
 
+def test_an_image_that_is_named_twice_goes_into_one_file(large: Path, out: Path) -> None:
+    for words, code in ((["large", "an image"], 0), (["large", "none"], 2)):
+        done = run("extract", large, *words, "-o", out / "x.img")
+        assert done.code == code, done.stderr
+    assert (out / "x.img").read_bytes() == LARGE
+
+
 @pytest.mark.parametrize("to_directory", [False, True])
 def test_extract_without_space(to_directory: bool, large: Path, full: Path) -> None:
     (full / "mine").write_bytes(b"mine")

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 import glancearchive
+from glancearchive.endpoints.glance_listing import take_listing
+from glancearchive.errors import NotGlanceError
 from tests.archives import write_archive
 from tests.cloud.glance import Glance
 from tests.command import Done, assert_harmless, command, contents, environ, finished, run
 from tests.fake_glance import DATA, GOOD, FakeGlance
-from tests.glances import metadata
+from tests.glances import api, metadata
 from tests.scripted_http import FORWARD, Reply, Request, ScriptedHttp
 from tests.test_cli_bad_input import EVIL
 
@@ -251,6 +253,15 @@ def test_a_listing_that_leads_back_is_not_taken_for_all(command: str, archive: P
     assert said in done.text
     if command == "dump":
         assert [image["action"] for image in done.json["images"]] == ["copied", "copied"]
+
+
+def test_a_listing_that_leads_back_may_have_left_out_an_image_under_its_new_id() -> None:
+    """Where new ids may be given all of it is needed, or an image is loaded once more."""
+    with FakeGlance() as server:
+        server.on("GET", "/v2/images", Reply.json({"images": [server.bad, server.good], "next": "/v2/images?marker=x"}))
+        with pytest.raises(NotGlanceError, match="the same ones come again"):
+            take_listing(api(server.url), {server.good["id"]}, needed=True)
+        assert not take_listing(api(server.url), {server.good["id"]}, needed=False).complete
 
 
 def test_an_id_that_no_entry_can_have_is_told_and_left_out(tmp_path: Path) -> None:

@@ -498,3 +498,15 @@ def test_references_lead_to_images_under_other_ids(swapped: bool) -> None:
         sides = Place(machine, disk, other, kernel), Place(astray, copies[1], other, copies[0])
         fields = [name for finding in found(*sides, ignore=["id"]).findings for name in finding.fields]
         assert fields == [field]
+
+
+def test_an_image_that_refers_to_another_and_to_its_copy() -> None:
+    """Either reference could be followed to the other; where both sides have both, there is nothing to follow."""
+    disk = image(1)
+    copy = replace(disk, metadata=disk.metadata | {"id": image(2).id, SOURCE_ID: disk.id})
+    machine = image(3, kernel_id=disk.id, base_image_ref=copy.id)
+    sides = [Place(disk, copy, machine) for _ in "ab"]
+    assert found(*sides).findings == []
+    crossed = replace(machine, metadata=machine.metadata | {"kernel_id": copy.id, "base_image_ref": disk.id})
+    (finding,) = found(sides[0], Place(disk, copy, crossed)).findings
+    assert finding.fields.keys() == {"kernel_id", "base_image_ref"}

@@ -341,6 +341,15 @@ def test_a_mark_that_stays_is_a_failure(glance_b: Glance, status: int, body: byt
     assert policy.MARK not in glance_b.client().show(image.id)
 
 
+def test_a_mark_that_stays_on_an_image_without_data(glance_b: Glance) -> None:
+    described = metadata(status="queued", size=None, checksum=None, os_hash_value=None)
+    with ScriptedHttp(glance_b.url) as proxy:
+        proxy.on("PATCH", f"/v2/images/{described['id']}", Reply(403, b"{}"))
+        outcome = load(proxy.url, Image(described, absent="queued"))
+    assert outcome.action is Action.FAILED
+    assert outcome.reason.startswith("all else is done, but it is still marked as being loaded: ")
+
+
 def test_a_mark_that_another_load_has_removed_is_gone(glance_b: Glance) -> None:
     image = Image(metadata(color="red"))
     client = glance_b.client()

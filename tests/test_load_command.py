@@ -14,7 +14,7 @@ from tests.archives import write_archive
 from tests.cloud.glance import Glance
 from tests.cloud.images import pattern
 from tests.command import contents, run
-from tests.glances import metadata
+from tests.glances import api, metadata
 
 DATA = pattern(100_001)
 
@@ -164,3 +164,16 @@ def test_what_is_not_found_is_in_the_json(glance_b: Glance, archive: Path) -> No
         done = run(*command, *wanted)
         assert (done.code, done.json["not_found"]) == (1, ["no-such-*"]), command
     assert run("list", archive, "--json").json["not_found"] == []
+
+
+def test_what_no_load_brings_into_line_is_not_promised(
+    glance_b: Glance, images: list[dict[str, Any]], archive: Path
+) -> None:
+    """That an image was deactivated there stays so, other metadata need not."""
+    assert run("load", glance_b.url, archive).code == 0
+    api(glance_b.url).deactivate(images[0]["id"])
+    hint = "--update-metadata brings metadata that differ into line"
+    done = run("load", glance_b.url, archive)
+    assert (done.code, "status: target has 'deactivated'" in done.stderr, hint in done.stderr) == (1, True, False)
+    glance_b.client().patch(images[0]["id"], {"op": "replace", "path": "/name", "value": "another"})
+    assert hint in run("load", glance_b.url, archive).stderr

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from glancearchive.cli.origins import opened_origin
 from glancearchive.endpoints.location import Kind, locate, require_server
 from glancearchive.errors import LocalError, UsageError
+from glancearchive.operations.select import Selection
 from tests.archives import write_archive
 from tests.command import environ, run
 from tests.glances import metadata
@@ -116,6 +118,24 @@ def test_a_directory_with_an_archive(here: Path) -> None:
     with pytest.raises(UsageError, match="has several archives, name one of them: other, region"):
         locate("dv")
     assert locate("dv", beside_archives=True).kind is Kind.FILES
+
+
+def test_a_directory_with_an_archive_and_what_was_extracted_from_it(here: Path) -> None:
+    """What takes either asks which is meant; what takes one of them only, takes that."""
+    (here / "replicated" / "region.gla").write_bytes((here / "region.gla").read_bytes())
+    words = "has an archive in it and the files of a directory of glance-replicator; name the archive: .*/region.gla"
+    with pytest.raises(UsageError, match=words):
+        locate("replicated")
+    with pytest.raises(UsageError, match=words), opened_origin(Path("replicated"), (), Selection()):
+        pass
+    with opened_origin(Path("replicated/region.gla"), (), Selection()) as origin:
+        assert origin.archive_id
+    assert locate("replicated", beside_archives=True).kind is Kind.REPLICATOR
+    for command in ("list", "verify"):
+        assert len(run(command, "replicated", "--json").json["images"]) == 1
+    for command in (["size"], ["compare", "images"]):
+        done = run(*command, "replicated")
+        assert (done.code, "name the archive: replicated/region.gla" in done.error) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["region.gla", "replicated", "images", "one.img"])

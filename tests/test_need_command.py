@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -178,3 +180,24 @@ def test_what_is_wrong_with_the_source_is_said(archives: tuple[Path, Path, Path]
     assert done.code == 1
     assert any("whole.gla" in fault for fault in done.json["faults"])
     assert done.json["faults"][0] in done.stderr
+
+
+def test_a_repair_archive_on_a_full_medium(tmp_path: Path) -> None:
+    """So large that it was committed once before."""
+    data = {f"image-{number}": random.Random(number).randbytes(1 << 20) for number in range(44)}
+    whole, damaged, need = write(tmp_path / "whole.gla", data), tmp_path / "damaged.gla", tmp_path / "need"
+    damaged.write_bytes(whole.read_bytes())
+    spoil(damaged, *(begin + 100 for begin, _ in places(whole, RecordType.FRAME)))
+    assert run("verify", damaged, "--need", need).code == 1
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40 << 20, 40 << 20))
+
+    done = run("dump", whole, tmp_path / "r.gla", "--for", need, "--jobs", "1", preexec=small_files)
+    assert done.code == 3
+    assert done.stderr.count("the same command goes on from there, once there is room") == 1
+    [said] = re.findall(r"whole in what was committed: (\d+) images?; whatever else was told is read", done.stderr)
+    listed = run("list", tmp_path / "r.gla.part", "--json").json["images"]
+    assert int(said) == sum(image["status"] == "patch" for image in listed) > 0
+    assert run("dump", whole, tmp_path / "r.gla", "--for", need).code == 0
+    assert "44 of 44 images are whole" in run("verify", damaged, "--with", tmp_path / "r.gla").text

@@ -17,9 +17,10 @@ from glancearchive.endpoints.ids import IdPolicy, Ids, new_id
 from glancearchive.errors import ImageFileError
 from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Holding, Image
+from glancearchive.image import Holding, Image, Outcome
+from glancearchive.operations.dump import dump
 from glancearchive.operations.load import load
-from glancearchive.operations.plan import plan_load
+from glancearchive.operations.plan import plan_dump, plan_load
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
 from tests.cloud.images import pattern
@@ -285,3 +286,41 @@ def test_an_image_of_unknown_size_is_not_read_to_count_it(status: str, glance_b:
     shelf = Shelf((image, DATA))
     (outcome,) = plan_load(shelf, api(glance_b.url), progress=Counter())
     assert (outcome.action, shelf.reads) == ("copied" if status == "active" else "failed", {})
+
+
+KEY = {"cinder_encryption_key_deletion_policy": "on_image_deletion"}  # a copy does not have it
+
+
+def told(*outcomes: Outcome) -> list[tuple[Any, ...]]:
+    return sorted((one.id, one.action, one.reason, one.dropped, one.clean) for one in outcomes)
+
+
+def test_a_dump_of_what_is_half_loaded_and_of_what_a_load_would_change(tmp_path: Path) -> None:
+    """What only a load changes is no matter for a dump; that an image is not to be used is said by both."""
+    ids = [str(uuid.UUID(int=number << 100)) for number in range(1, 4)]
+    half, key, kept = (
+        metadata(DATA, id=ids[0]),
+        metadata(DATA, id=ids[1], **KEY),
+        metadata(DATA, id=ids[2], status="queued", size=None, checksum=None, os_hash_value=None),
+    )
+    half[policy.MARK] = policy.mark_for(Image(half))
+    kept[policy.MARK] = f"{ids[2]} no-data"
+    shelf = Shelf((Image(half), DATA), (Image(key), DATA), (Image(kept, absent="queued"), b""))
+    path = tmp_path / "a.gla"
+    for added in range(2):
+        foreseen = told(*plan_dump(shelf, path, progress=Counter()))
+        assert told(*dump(shelf, path, progress=Counter(), append=True).outcomes) == foreseen
+        assert [(row[1], row[3], row[4]) for row in foreseen] == [
+            ("present" if added else "copied", [], False),
+            ("present" if added else "copied", [], True),
+            ("no-data", [], False),
+        ]
+        assert all("was not finished" in row[2] for row in (foreseen[0], foreseen[2]))
+
+
+def test_an_image_without_data_of_which_a_load_would_change_something(glance_b: Glance) -> None:
+    image = Image(metadata(DATA, status="queued", size=None, checksum=None, os_hash_value=None, **KEY), absent="queued")
+    foreseen = planned(glance_b.url, image)[image.id]
+    (done,) = load(Shelf((image, b"")), api(glance_b.url), progress=Counter())
+    assert told(foreseen) == told(done)
+    assert (done.action, len(done.dropped)) == ("no-data", 1)

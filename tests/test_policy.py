@@ -183,6 +183,21 @@ def test_an_image_that_was_half_loaded_at_the_source_is_reported() -> None:
     assert policy.reports(Image(described)) == []
 
 
+@pytest.mark.parametrize("known", ["checksum", "size"])
+def test_data_of_a_half_loaded_image_are_compared_by_what_its_mark_has(known: str) -> None:
+    """It was made of an image of which less was known than the Glance found out: an old one, or a file."""
+    value = {"checksum": "ab", "size": 5}[known]
+    there = {"id": ID, "status": "active", "size": 5, "checksum": "ab", "os_hash_algo": "sha512", "os_hash_value": "cd"}
+    right = Image({**there, MARK: policy.mark_for(Image({"id": ID, known: value}))})
+    wrong = Image({**right.metadata, known: {"checksum": "ef", "size": 6}[known]})
+    unknown = Image({key: value for key, value in right.metadata.items() if key != known})
+    for image in (right, unknown):
+        assert policy.unfinished(image).endswith(f"(it has {MARK}); it is not to be used as it is")
+    assert {"checksum": "md5:ef instead of md5:ab", "size": "6 bytes instead of 5"}[known] in policy.unfinished(wrong)
+    for odd in (f"{ID} size:None", f"{ID} no-data", f"{ID} size:{'9' * 200}"):
+        assert "instead" not in policy.unfinished(Image({**there, MARK: odd}))
+
+
 def test_member_differences() -> None:
     image = Image({"id": ID, "visibility": "shared"}, [{"member_id": "a", "status": "accepted"}, {"member_id": "b"}])
     current = [{"member_id": "a", "status": "pending"}, {"member_id": "c", "status": "pending"}]

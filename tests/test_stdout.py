@@ -83,6 +83,26 @@ def test_a_pipe_that_does_not_block_gets_all(arguments: list[str], unbuffered: s
     assert got == expected
 
 
+def test_messages_wait_for_a_reader_that_is_slow(archive: Path, tmp_path: Path) -> None:
+    """More lines than a pipe takes at once, and a pipe that does not block."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    arguments = command("extract", archive, "-o", f"{tmp_path}/out/")
+    with (
+        os.fdopen(reading, "rb") as reader,
+        subprocess.Popen(arguments, env=environ(), stdout=subprocess.DEVNULL, stderr=writing) as program,
+    ):
+        os.close(writing)
+        got = reader.read(1)
+        time.sleep(2)
+        got += reader.read()
+        program.wait(timeout=60)
+    assert finished(program.returncode, b"", got).code == 0
+    assert len(got) > ENOUGH // 2
+    assert got.count(b"extracted: ") == 601
+    assert b"601 of 601 images extracted" in got
+
+
 @both_buffers
 @each_result
 def test_a_reader_that_goes_away_in_the_middle(arguments: list[str], unbuffered: str, archive: Path) -> None:

@@ -316,3 +316,8 @@ def test_somebody_gives_up(files: Path, small: Path, tmp_path: Path) -> None:
     done = run("dump", files, "a.gla", "--spread", f"{small},{other}", "--json")
     assert done.code == 0, done.stderr
     assert_holds(files, other, small)
+
+
+def test_nobody_is_asked_where_stdin_is_closed(files: Path, small: Path) -> None:
+    done = run("dump", files, "a.gla", "--spread", small, preexec=lambda: os.close(0))
+    assert (done.code, "add it to --spread, and the same command goes on" in done.stderr) == (3, True)

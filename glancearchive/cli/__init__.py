@@ -32,7 +32,7 @@ from glancearchive.cli.recovery import protect, repair
 from glancearchive.cli.reslice import reslice
 from glancearchive.cli.salvage import salvage
 from glancearchive.cli.size import size
-from glancearchive.cli.stdout import whole_stdout
+from glancearchive.cli.stdout import whole
 from glancearchive.cli.verify import verify
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
@@ -73,8 +73,9 @@ for command in (completion, manual):
 def main() -> None:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
     # A stream is None when the shell closed it; what was put in its place is not for writing.
-    sys.stdout = whole_stdout(sys.stdout)
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
+    sys.stdout = whole(sys.stdout, 1)
+    sys.stderr = whole(sys.stderr, 2) if sys.stderr else Path(os.devnull).open("w")  # noqa: SIM115
     start_logging()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

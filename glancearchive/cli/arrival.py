@@ -187,7 +187,7 @@ class Brought:
         return conclude(document, self.outcomes, as_json, where, sound=sound, progress=progress)
 
 
-def bring(
+def brought_images(
     origin: Origin,
     selection: Selection,
     api: GlanceApi,
@@ -205,6 +205,7 @@ def bring(
     """
     from glancearchive.endpoints.archive_source import ArchiveSource
     from glancearchive.endpoints.journal import Journal, state_directory
+    from glancearchive.endpoints.policy import is_lasting
     from glancearchive.endpoints.prospects import Prospects
     from glancearchive.operations.load import load
     from glancearchive.operations.outlook import Outlook
@@ -235,7 +236,8 @@ def bring(
         if not (dry_run or isinstance(error, UsageError)):
             note("glancearchive: the same command goes on; what is there already is not sent again")
         raise
-    if any(outcome.differences for outcome in outcomes) and not wishes.update_metadata:
+    differences = (line for outcome in outcomes for line in outcome.differences)
+    if not (wishes.update_metadata or all(map(is_lasting, differences))):
         note("glancearchive: --update-metadata brings metadata that differ into line")
     return Brought(outcomes, outlook, definitions)
 

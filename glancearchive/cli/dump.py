@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,19 +19,15 @@ from glancearchive.cli.readback import ReadBacks, read_back_option
 from glancearchive.cli.recovery import protecting_dump, protection_document, recovery_option, tell_protection
 from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options
-from glancearchive.cli.volumes import check_out, committed_in, volume_options
-from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, NoSpaceError, UsageError
+from glancearchive.cli.volumes import check_out, tell_what_stays, volume_options
+from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, UsageError
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.places import Split
 from glancearchive.format.schema import BLOCK_SIZES
 from glancearchive.format.volumes import find_volumes
 from glancearchive.operations.select import Selected, Selection
-from glancearchive.plural import counted
 from glancearchive.recovery.amount import Amount
 from glancearchive.recovery.program import find_program
-
-if TYPE_CHECKING:
-    from glancearchive.operations.dump import Dump
 
 _BLOCK_SIZES = {f"{size >> 10}K": size for size in BLOCK_SIZES}
 
@@ -195,8 +191,13 @@ def dump(
         except (GlanceArchiveError, KeyboardInterrupt) as error:
             part = result.part()
             if part is not None:
-                _tell_what_stays(result, part, error)
-            raise error
+                tell_what_stays(
+                    error,
+                    begun=result.begun(),
+                    part=part,
+                    volumes=result.volumes(),
+                )
+            raise
         faults = list(images.faults)
         for fault in faults:
             note(f"glancearchive: {fault}")
@@ -248,17 +249,3 @@ def dump(
     if protection and not as_json:
         tell_protection(protection)
     return code
-
-
-def _tell_what_stays(result: Dump, part: Path, error: BaseException) -> None:
-    """Say how a dump that `error` has ended goes on; `part` is the volume under way."""
-    room = ", once there is room" if isinstance(error, NoSpaceError) else ""
-    if result.begun():
-        place = committed_in(part, result.volumes())
-        note(f"glancearchive: what was committed is in {place}; the same command goes on from there{room}")
-    elif room:
-        note(f"glancearchive: the same command goes on{room}")
-    if isinstance(error, LocalError) and result.begun():
-        # What was taken since the last checkpoint is lost with the medium, and had been told by then.
-        said = f"whole in what was committed: {counted(result.whole(), 'image')}"
-        note(f"glancearchive: {said}; whatever else was told is read again")

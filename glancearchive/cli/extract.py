@@ -68,8 +68,6 @@ def extract(
     directory = Path(output) if several or output.endswith("/") or Path(output).is_dir() else None
     if output == "-" and as_json:
         raise UsageError("-o - writes the image to stdout, where --json would write its result")
-    if directory is None and len(set(images)) > 1:  # known before the archive, whatever there is to say of that
-        raise UsageError(_into_one_file(len(set(images))))
     with (
         glancearchive.open(archive, *others) as opened,
         showing_progress("extracted", quiet=quiet or as_json) as progress,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option
+from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, id_map_out_option
 from glancearchive.cli.inspect import json_option, quiet_option
 from glancearchive.cli.origins import Origin
 from glancearchive.cli.output import note
@@ -74,7 +74,7 @@ def livecopy(
         api = glance(to, to_region or region, interface, access)
         if isinstance(source, GlanceSource):
             require_another(source, api)
-        brought = bring(
+        brought = brought_images(
             Origin.of(source),
             selection,
             api,

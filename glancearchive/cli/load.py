@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, id_map_out_option
+from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, id_map_out_option
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.origins import opened_origin
@@ -81,7 +81,7 @@ def load(
     ):
         lacking = _lacking(origin.source, archive) if need else None
         api = glance(server, region, interface, tls)
-        brought = bring(
+        brought = brought_images(
             origin,
             selection,
             api,

@@ -13,7 +13,7 @@ from glancearchive.cli.readback import ReadBacks
 from glancearchive.cli.select import not_found, tell_choice
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.transfers import Announced
-from glancearchive.cli.volumes import committed_in
+from glancearchive.cli.volumes import tell_what_stays
 from glancearchive.errors import GlanceArchiveError, UsageError
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.places import Split
@@ -108,11 +108,15 @@ def answer_need(
     progress.stores(lambda: result.stored)
     try:
         outcomes = list(told(result.outcomes, progress, quiet or as_json))
-    except (GlanceArchiveError, KeyboardInterrupt):
+    except (GlanceArchiveError, KeyboardInterrupt) as error:
         part = result.part()
-        if part is not None and result.begun():
-            place = committed_in(part, result.volumes())
-            note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
+        if part is not None:
+            tell_what_stays(
+                error,
+                begun=result.begun(),
+                part=part,
+                volumes=result.volumes(),
+            )
         raise
     faults = selection.faults(source.faults)
     for fault in faults:

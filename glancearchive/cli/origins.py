@@ -48,12 +48,13 @@ def opened_origin(archive: Path, others: Sequence[Path], selection: Selection) -
     """The images of an archive, or of a directory in glance-replicator's layout. What is wrong there is told, but
     for directories not of images that `selection` leaves out.
 
-    Raises UsageError for anything else.
+    Raises UsageError for anything else, and for a directory that is both.
     """
     from glancearchive.endpoints.archive_source import ArchiveSource
+    from glancearchive.endpoints.directory import is_replicated
     from glancearchive.endpoints.location import Kind, locate
 
-    if not archive.is_dir() or has_volumes(archive):
+    if not archive.is_dir() or (has_volumes(archive) and not is_replicated(archive)):
         with glancearchive.open(archive, *others) as opened:
             tell_faults(opened)
             yield Origin.of(ArchiveSource(opened))

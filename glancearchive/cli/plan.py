@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glancearchive.cli.arrival import Wishes, arrival_options, bring, tell_outlook
+from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, tell_outlook
 from glancearchive.cli.definitions import definitions_document
 from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.origins import opened_origin
@@ -72,7 +72,7 @@ def plan(
         showing_progress("planned", quiet=quiet or as_json) as progress,
     ):
         api = glance(server, region, interface, tls)
-        brought = bring(
+        brought = brought_images(
             origin, selection, api, wishes, progress, jobs=jobs, bwlimit=None, quiet=quiet or as_json, dry_run=True
         )
         outlook = brought.outlook

@@ -1,4 +1,4 @@
-"""Standard output, of which no byte is lost in silence: every result, text or image data, goes through here.
+"""Standard output and standard error, of which no byte is lost in silence: all results and messages go through here.
 
 The system may take fewer bytes than it is given: a medium that becomes full, a file that may not become larger, a pipe
 that does not block. Python's own stream does not go on after that where it has no buffer (PYTHONUNBUFFERED), nor
@@ -15,33 +15,35 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_DESCRIPTOR = 1
-
 
 class _Whole(io.RawIOBase):
-    """Writes all that it is given, however long that takes, or raises OSError."""
+    """Writes all that it is given to a descriptor, however long that takes, or raises OSError."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     def writable(self) -> bool:
         return True
 
     def fileno(self) -> int:
-        return _DESCRIPTOR
+        return self._descriptor
 
     def isatty(self) -> bool:
-        return os.isatty(_DESCRIPTOR)
+        return os.isatty(self._descriptor)
 
     def write(self, data: ReadableBuffer, /) -> int:
         rest = memoryview(data).cast("B")
         while rest:
             try:
-                rest = rest[os.write(_DESCRIPTOR, rest) :]
+                rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                select.select([], [_DESCRIPTOR], [])
+                select.select([], [self._descriptor], [])
         return memoryview(data).nbytes
 
 
-def whole_stdout(replaced: TextIO | None) -> TextIO:
+def whole(replaced: TextIO | None, descriptor: int) -> TextIO:
     """The stream to put in the place of `replaced`, which is None where the shell closed it. It holds nothing back."""
     encoding = replaced.encoding if replaced else "ascii"
     # Names may have characters that the terminal's encoding lacks.
-    return io.TextIOWrapper(_Whole(), encoding, "backslashreplace", write_through=True)  # type: ignore[type-var]
+    raw = _Whole(descriptor)
+    return io.TextIOWrapper(raw, encoding, "backslashreplace", write_through=True)  # type: ignore[type-var]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,10 +14,14 @@ import click
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Bytes
 from glancearchive.cli.question import ask
-from glancearchive.errors import GlanceArchiveError, LocalError, UsageError
+from glancearchive.errors import GlanceArchiveError, LocalError, NoSpaceError, UsageError
+from glancearchive.format.catalog import PATCH
+from glancearchive.format.imageparts import COMPLETE, NO_DATA
 from glancearchive.format.medium import check_name
 from glancearchive.format.places import Split
+from glancearchive.format.reader import Archive
 from glancearchive.format.writer import ArchiveWriter
+from glancearchive.plural import counted
 
 AUTO = "auto"
 
@@ -125,15 +129,45 @@ def committed_in(part: Path, volumes: Sequence[Path]) -> str:
     return f"the volumes up to {last}" if len(volumes) > 1 else str(last)
 
 
+def tell_what_stays(error: BaseException, *, begun: bool, part: Path, volumes: Sequence[Path]) -> None:
+    """Say how the writing of an archive that `error` has ended goes on; `part` is the volume under way.
+
+    `begun`: there is something in it. How many images are whole is read from what was committed.
+    """
+    room = ", once there is room" if isinstance(error, NoSpaceError) else ""
+    if begun:
+        place = committed_in(part, volumes)
+        note(f"glancearchive: what was committed is in {place}; the same command goes on from there{room}")
+    elif room:
+        note(f"glancearchive: the same command goes on{room}")
+    if begun and isinstance(error, LocalError):
+        # What was taken since the last checkpoint is lost with the medium, and had been told by then.
+        with suppress(GlanceArchiveError, OSError):
+            said = f"whole in what was committed: {counted(_whole([*volumes, part]), 'image')}"
+            note(f"glancearchive: {said}; whatever else was told is read again")
+
+
+def _whole(paths: Sequence[Path]) -> int:
+    """How many images, or the parts of images that a repair archive has, are whole in volumes, as far as they exist."""
+    there = list(dict.fromkeys(path for path in paths if path.exists()))
+    if not there:
+        return 0
+    with Archive(there) as archive:
+        return sum(image.status in (COMPLETE, NO_DATA, PATCH) for image in archive.images)
+
+
 @contextmanager
 def telling_what_stays(writer: ArchiveWriter) -> Iterator[None]:
     """When an error or an interruption ends it, say where what was committed is."""
     try:
         yield
-    except (GlanceArchiveError, KeyboardInterrupt):
-        if not writer.empty:
-            place = committed_in(writer.part_path, writer.volumes)
-            note(f"glancearchive: what was committed is in {place}; the same command goes on from there")
+    except (GlanceArchiveError, KeyboardInterrupt) as error:
+        tell_what_stays(
+            error,
+            begun=not writer.empty,
+            part=writer.part_path,
+            volumes=writer.volumes,
+        )
         raise
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from glancearchive.image import Digest, Image
+from glancearchive.image import Digest, Holding, Image
 from glancearchive.streamhash import computable
 
 
@@ -40,3 +41,18 @@ def compare_data(here: Image, there: Image, compute: Callable[[str], str] | None
         return Agreement(strongest.algorithm)
     common = next((digest for digest in here.digests if digest.algorithm in known), None)
     return Agreement(common.algorithm if common else "")
+
+
+_SIZE = re.compile(r"size:(\d{1,18})", re.ASCII)
+
+
+def contradiction(image: Image, named: str) -> str:
+    """What says that the data of `image` are others than those `named`, as ALGORITHM:VALUE or size:N.
+
+    "" where nothing does: they may be known by another digest only.
+    """
+    algorithm, _, value = named.partition(":")
+    meant = Image({}, held=Holding((Digest(algorithm, value),)))
+    if size := _SIZE.fullmatch(named):
+        meant = Image({"size": int(size[1])})
+    return compare_data(image, meant, None).difference

@@ -49,10 +49,7 @@ class ArchiveTarget:
         image, lost = recordable(image)
         outcome = self._receive(image, source, progress)
         outcome.dropped += lost
-        if doubt := policy.unfinished(image):
-            outcome.reason = "; ".join(filter(None, (outcome.reason, doubt)))
-            outcome.doubtful = True
-        return outcome
+        return doubted(outcome, image)
 
     def _receive(self, image: Image, source: Source, progress: Progress) -> Outcome:
         entry = self._writer.recorded(image.id)
@@ -187,6 +184,14 @@ def recordable(image: Image) -> tuple[Image, list[str]]:
     metadata = {key: value for key, value in image.metadata.items() if not refusals.get(key)}
     lost = [f"{key}: cannot be recorded: {why}" for key, why in refusals.items() if why]
     return replace(image, metadata=metadata), lost
+
+
+def doubted(outcome: Outcome, image: Image) -> Outcome:
+    """`outcome`, with what is to be said of an `image` that is half-loaded where it comes from."""
+    if doubt := policy.unfinished(image):
+        outcome.reason = "; ".join(filter(None, (outcome.reason, doubt)))
+        outcome.doubtful = True
+    return outcome
 
 
 def _refusal(metadata: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import compare_data
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.image_list import PAGE, Json
-from glancearchive.errors import AccessError, ConnectError, ServerError
+from glancearchive.errors import AccessError, ConnectError, NotGlanceError, ServerError
 from glancearchive.image import Image
 
 log = logging.getLogger("glancearchive")
@@ -60,7 +60,7 @@ def take_listing(api: GlanceApi, interesting: Collection[str], *, needed: bool) 
     """List what `api` has of the images `interesting`, and what has become of them under other ids.
 
     Unless the whole of it is `needed`, no more requests are made than it takes to ask for each of these. Then a listing
-    that fails is no reason to give up either.
+    that fails, or leads back to itself, is no reason to give up either.
     """
     found = Listing()
     doubts: list[str] = []
@@ -76,6 +76,8 @@ def take_listing(api: GlanceApi, interesting: Collection[str], *, needed: bool) 
                 found.images[image["id"]] = image
                 found.successors.setdefault(origin, []).append(image)
         found.complete = next(images, None) is None and not doubts
+        if needed and doubts:
+            raise NotGlanceError(doubts[0])
     except ServerError as error:
         if needed or isinstance(error, ConnectError) or (isinstance(error, AccessError) and error.status == 401):
             raise

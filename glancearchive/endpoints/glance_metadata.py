@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ class Metadata:
         self._api = api
         self._image = image
         self._dropped = dropped
+        self._present: Collection[str] = ()  # the fields that the target's image has
         self._full: ServerError | None = None  # the refusal of one property more than the Glance's quota
 
     def apply(self, current: Mapping[str, Any]) -> None:
@@ -57,16 +58,18 @@ class Metadata:
                 self._drop(policy.field_of(operation), error)
         # Where another load of the same image was quicker, it is refused since there is no mark any more.
         if marked and policy.MARK in self._api.get(self._image.id):
-            self._still_marked(str(current[policy.MARK]), marked)
+            self._still_marked(current, marked)
 
-    def _still_marked(self, mark: str, error: ServerError) -> None:
-        if not mark.startswith(f"{self._image.id} "):
+    def _still_marked(self, current: Mapping[str, Any], error: ServerError) -> None:
+        if not str(current[policy.MARK]).startswith(f"{self._image.id} "):
             self._drop(policy.MARK, error)  # a property that came with a copy, and says nothing of this image
             return
+        compared = not (self._image.absent or policy.CONVERTED in current)
         raise Verdict(
             Action.FAILED,
-            f"its data are right, but it is still marked as being loaded: the target refuses to remove {policy.MARK} "
-            f"({error}); the same command tries it again, or remove that property",
+            f"{'its data are right' if compared else 'all else is done'}, but it is still marked as being loaded: "
+            f"the target refuses to remove {policy.MARK} ({error}); the same command tries it again, "
+            "or remove that property",
         )
 
     def _patch(self, operations: list[policy.Patch]) -> list[tuple[policy.Patch, ServerError]]:

@@ -163,8 +163,8 @@ class GlanceTarget:
             self._put_off_once(image, current)
             current = settled(arrival, current, begun=False)
         if current["status"] in ("queued", "uploading"):
-            if begun:  # by an earlier load, which may have ended for want of data: nothing is sent if that is known
-                arrival.payload.head(1)
+            if begun and current["status"] == "queued":
+                arrival.payload.head(1)  # an earlier load may have ended for want of data: nothing is sent if so
             current = stage_and_import(arrival, current) if arrival.staged else upload(arrival, current)
         if not policy.is_ours(current, image):
             return present(arrival, current, update=self._update_metadata)  # another load finished it meanwhile

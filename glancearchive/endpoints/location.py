@@ -94,8 +94,8 @@ class Location:
 def locate(*names: str, beside_archives: bool = False) -> Location:
     """What the arguments `names` of a command line stand for together, by looking at them.
 
-    A directory with the volumes of an archive is that archive. Where image files are in it as well it is neither, but
-    with `beside_archives` it is the files: an archive may be being made of them there. Raises LocalError for a path
+    A directory with the volumes of an archive is that archive. Where it has other images as well it is neither, but
+    with `beside_archives` it is these: an archive may be being made of them there. Raises LocalError for a path
     that leads nowhere or to something else, UsageError where the names do not go together, or do not say what is meant.
     """
     kinds = [_kind(name, beside_archives=beside_archives) for name in names]
@@ -150,9 +150,8 @@ def _kind(name: str, *, beside_archives: bool) -> Kind:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            if is_replicated(path):
-                return Kind.REPLICATOR
-            return _kind_beside(path, beside_archives=beside_archives) if has_volumes(path) else Kind.FILES
+            files = Kind.REPLICATOR if is_replicated(path) else Kind.FILES
+            return _kind_beside(path, files, beside_archives=beside_archives) if has_volumes(path) else files
         if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
             with path.open("rb") as file:
                 if is_volume(path, file.read(HEADER_SIZE)):
@@ -168,22 +167,29 @@ def _kind(name: str, *, beside_archives: bool) -> Kind:
     return Kind.FILES
 
 
-def _kind_beside(directory: Path, *, beside_archives: bool) -> Kind:
-    """What a directory is that has volumes of archives. Raises UsageError where that is not clear."""
+def _kind_beside(directory: Path, files: Kind, *, beside_archives: bool) -> Kind:
+    """What a directory is that has volumes of archives, and would be `files` without them.
+
+    Raises UsageError where that is not clear.
+    """
     from glancearchive.endpoints.files import has_images
 
-    files = has_images(directory)
-    if files and beside_archives:
-        return Kind.FILES
+    has_files = files is Kind.REPLICATOR or has_images(directory)
+    if has_files and beside_archives:
+        return files
     try:
         volume = find_volumes(directory)[0]
     except LocalError as error:
         if beside_archives:
-            return Kind.FILES
+            return files
         raise UsageError(str(error)) from None
-    if files:
-        raise UsageError(f"{directory}: has an archive in it and image files; name one of them: {volume}, or the files")
-    return Kind.ARCHIVE
+    if not has_files:
+        return Kind.ARCHIVE
+    if files is Kind.REPLICATOR:
+        what = f"the files of {files.value}; name the archive: {volume}; or move it, and name the directory"
+    else:
+        what = f"image files; name one of them: {volume}, or the files"
+    raise UsageError(f"{directory}: has an archive in it and {what}")
 
 
 def _path(name: str) -> Path | None:

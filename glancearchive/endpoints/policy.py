@@ -1,8 +1,7 @@
 """What a load does with each field of an image's metadata, and why: one table, and pure functions over it.
 
-A load has two phases. The image is created private, unprotected and marked as
-ours, with only what an upload needs; everything else follows once the data in
-the Glance are known to be right.
+A load has two phases. The image is created private, unprotected and marked as ours, with only what an upload needs;
+everything else follows once the data in the Glance are known to be right.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from glancearchive.endpoints.agreement import contradiction
 from glancearchive.image import Image
 
 MARK = "glancearchive_transfer"
@@ -95,6 +95,7 @@ TABLE: tuple[Rule, ...] = (
     Rule("*", Treatment.FINAL, "any other property; refused ones are dropped one by one", custom=True),
 )
 
+_THERE = ": target has "  # in a line about a difference, after what differs
 _KEY_POLICY = "cinder_encryption_key_deletion_policy"
 _BASE_ORDER = tuple(rule.pattern for rule in TABLE if not rule.custom)
 
@@ -109,9 +110,7 @@ def mark_for(image: Image, *, with_data: bool = True) -> str:
 
     The id is in it because Nova copies properties to snapshots, which are not ours.
     """
-    if not with_data:
-        return f"{image.id} no-data"
-    return f"{image.id} {_data(image)}"
+    return f"{image.id} {_data(image) if with_data else 'no-data'}"
 
 
 def _data(image: Image) -> str:
@@ -138,8 +137,8 @@ def unfinished(image: Image) -> str:
     if owner not in (image.id, image.metadata.get(SOURCE_ID)):
         return ""
     said = f"a load of it into its Glance was not finished (it has {MARK})"
-    if image.metadata.get("status") in ("active", "deactivated") and data != _data(image):
-        said += f", and its data are not those that it was to get: {_data(image)} instead of {data}"
+    if image.metadata.get("status") in ("active", "deactivated") and (difference := contradiction(image, data)):
+        said += f", and its data are not those that it was to get: {difference}"
     return f"{said}; it is not to be used as it is"
 
 
@@ -183,11 +182,9 @@ def wanted(image: Image) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field, value in image.metadata.items():
         rule = rule_for(field)
-        if rule.treatment is Treatment.NEVER or (rule.custom and not isinstance(value, str)):
-            continue
-        if field == "owner" and value is None:
-            continue
-        found[field] = _neutralised(field, value)
+        unsendable = rule.custom and not isinstance(value, str)
+        if not (rule.treatment is Treatment.NEVER or unsendable or (field == "owner" and value is None)):
+            found[field] = _neutralised(field, value)
     return found
 
 
@@ -224,19 +221,24 @@ def differences(current: Mapping[str, Any], image: Image) -> list[str]:
     lines = []
     for field in sorted({*target, *_extras(current, target)}):
         if field not in target:
-            lines.append(f"{field}: target has {current[field]!r}, source has none")
+            lines.append(f"{field}{_THERE}{current[field]!r}, source has none")
         elif not _same(rule_for(field), current.get(field), target[field]):
             here = repr(current[field]) if field in current else "none"
-            lines.append(f"{field}: target has {here}, source has {target[field]!r}")
+            lines.append(f"{field}{_THERE}{here}, source has {target[field]!r}")
     states = current.get("status"), image.metadata.get("status")
     if "deactivated" in states and states[0] != states[1] and not image.absent:
-        lines.append(f"status: target has {states[0]!r}, source has {states[1]!r}")
+        lines.append(f"status{_THERE}{states[0]!r}, source has {states[1]!r}")
     return lines
 
 
 def is_lasting(difference: str) -> bool:
     """Whether a line of `differences` is about what no load changes: it never reactivates an image."""
-    return difference.startswith("status: target has 'deactivated'")
+    return difference.startswith(f"status{_THERE}'deactivated'")
+
+
+def about(difference: str) -> str:
+    """The field that a line of `differences` or `member_differences` is about; or "member" and the project."""
+    return difference.partition(_THERE)[0]
 
 
 def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> list[str]:
@@ -245,7 +247,7 @@ def member_differences(current: Sequence[Mapping[str, Any]], image: Image) -> li
         return []
     here, there = memberships(current), memberships(image.members)
     return [
-        f"member {project}: target has {here.get(project, 'none')}, source has {there.get(project, 'none')}"
+        f"member {project}{_THERE}{here.get(project, 'none')}, source has {there.get(project, 'none')}"
         for project in sorted({*here, *there})
         if here.get(project) != there.get(project)
     ]

@@ -48,10 +48,15 @@ def followed(
 ) -> dict[str, Any]:
     """The metadata with references as `other` has them, where ``is_same(its id, id)`` says that they lead to one image.
 
-    A list of devices that is then equal is written as in `other`.
+    A reference that `other` has too stays, also where `other` has one to a copy of that image besides. A list of
+    devices that is then equal is written as in `other`.
     """
-    theirs = references(other)
-    found = redirected(metadata, lambda image_id: next((one for one in theirs if is_same(one, image_id)), image_id))
+    theirs = sorted(references(other))
+
+    def there(image_id: str) -> str:
+        return image_id if image_id in theirs else next((one for one in theirs if is_same(one, image_id)), image_id)
+
+    found = redirected(metadata, there)
     devices = _devices(found.get(_DEVICES))
     if devices and found[_DEVICES] != metadata[_DEVICES] and devices == _devices(other.get(_DEVICES)):
         found[_DEVICES] = other[_DEVICES]

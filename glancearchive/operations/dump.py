@@ -36,7 +36,6 @@ class Dump:
     outcomes: Iterator[Outcome]
     written: Callable[[], int] = int
     root_digest: bytes = field(default=b"")
-    whole: Callable[[], int] = int  # how many images are whole in it
     begun: Callable[[], bool] = bool  # whether there is anything in the archive
     part: Callable[[], Path | None] = lambda: None  # the volume under way
     volumes: Callable[[], Sequence[Path]] = list  # those of the archive
@@ -133,7 +132,6 @@ def dump(
     result = Dump(
         iter(()),
         lambda: writer.stored,
-        whole=lambda: _count_whole(writer.volumes),
         begun=lambda: not writer.empty,
         part=lambda: writer.part_path,
         volumes=lambda: writer.volumes,
@@ -159,15 +157,6 @@ def dump(
 
     result.outcomes = run()
     return result
-
-
-def _count_whole(volumes: Sequence[Path]) -> int:
-    """How many images are whole in what the archive has by now, 0 where that cannot be read."""
-    try:
-        with Archive([path if path.exists() else part_of(path) for path in volumes]) as archive:
-            return sum(image.status in (COMPLETE, NO_DATA) for image in archive)
-    except (FormatError, LocalError):
-        return 0
 
 
 def done_before(source: Source, path: Path, split: Split | None, *, append: bool, covering: bool) -> Dump | None:

@@ -49,10 +49,10 @@ def load(
             api, update_metadata=update_metadata, ids=ids, listing=listing, journal=journal, store=store, method=method
         )
 
-    yield from bring(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
+    yield from received(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
 
 
-def bring(
+def received(
     source: Source,
     api: GlanceApi,
     ids: Ids,

@@ -14,7 +14,7 @@ from typing import Any
 from glancearchive.endpoints import policy
 from glancearchive.endpoints.agreement import Agreement, compare_data
 from glancearchive.endpoints.archive_source import not_all_here
-from glancearchive.endpoints.archive_target import NO_DIGEST, recordable, recorded
+from glancearchive.endpoints.archive_target import NO_DIGEST, doubted, recordable, recorded
 from glancearchive.endpoints.arrival import BURNT, NOT_COMPARED, Arrival, Verdict
 from glancearchive.endpoints.glance_api import GlanceApi
 from glancearchive.endpoints.glance_import import ImportMethod, conversion, converted_reason, is_staged
@@ -36,7 +36,7 @@ from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
 from glancearchive.format.state import Relation, new_header
 from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
-from glancearchive.operations.load import bring
+from glancearchive.operations.load import received
 from glancearchive.operations.outlook import Outlook
 from glancearchive.operations.outputs import check_creation
 from glancearchive.operations.transfer import Stop, transfer
@@ -107,7 +107,7 @@ def plan_load(
         known = outlook or Outlook(Prospects(api), method)
         return _Looking(api, ids, listing, known, holds, update_metadata=update_metadata)
 
-    yield from bring(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
+    yield from received(source, api, ids, target, progress=progress, jobs=jobs, stop=stop, checked=checked)
 
 
 class _Recording:
@@ -124,7 +124,7 @@ class _Recording:
         known = recorded(image, entry) if entry is not None else None
         outcome = known or _expected(image, "" if image.digests or image.held.original else NO_DIGEST)
         outcome.dropped += lost
-        return outcome
+        return doubted(outcome, image)
 
 
 class _Looking:
@@ -183,9 +183,11 @@ class _Looking:
             self._outlook.expect_reading()
         if outcome.action is Action.PRESENT and outcome.differences and self._update_metadata:
             lasting = [line for line in outcome.differences if policy.is_lasting(line)]
-            changing = tuple(line.partition(":")[0] for line in outcome.differences if line not in lasting)
+            changing = [policy.about(line) for line in outcome.differences if line not in lasting]
             refused = self._outlook.prospects.dropped(image)
-            outcome.dropped += [line for line in refused if line.startswith(changing)]
+            # A line about a member may name its status too.
+            beginnings = tuple(f"{field}{end}" for field in changing for end in (":", " "))
+            outcome.dropped += [line for line in refused if line.startswith(beginnings)]
             outcome.action = Action.UPDATED if changing else Action.PRESENT
             outcome.differences = lasting
         return outcome
@@ -241,7 +243,7 @@ class _Looking:
         """The outcome for an image of ours that gets its metadata, where it has what a load needs."""
         outcome = _expected(image, "")
         if outcome.action is not Action.FAILED:
-            outcome.dropped += self._outlook.prospects.dropped(image)
+            outcome.dropped += [*policy.reports(image), *self._outlook.prospects.dropped(image)]
         return outcome
 
 
@@ -251,8 +253,7 @@ def _expected(image: Image, reason: str) -> Outcome:
         return Outcome(image.id, image.name, Action.FAILED, image.held.lacking)
     if image.absent and not policy.is_empty(image):
         return Outcome(image.id, image.name, Action.NO_DATA, image.absent)
-    dropped = policy.reports(image)
-    return Outcome(image.id, image.name, Action.COPIED, reason, image.size or 0, dropped=dropped)
+    return Outcome(image.id, image.name, Action.COPIED, reason, image.size or 0)
 
 
 @dataclass(frozen=True, slots=True)
