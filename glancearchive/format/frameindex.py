@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
 
@@ -21,10 +21,14 @@ FrameKey = tuple[bytes, int]
 
 def not_at_hand(volumes: Mapping[int, str]) -> str:
     """That something is in these `volumes`, names by number; "" for none."""
+    return f"in {_named(volumes)}, which is not at hand" if volumes else ""
+
+
+def _named(volumes: Mapping[int, str]) -> str:
     names = [f"volume {number} ({volumes[number]})" for number in nsmallest(_MOST_NAMED, volumes)]
     if len(volumes) > len(names):
         names.append(f"one of {len(volumes) - len(names)} more")
-    return f"in {' or '.join(names)}, which is not at hand" if names else ""
+    return " or ".join(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ class FrameIndex:
         self._segments: list[_Segment] = []  # by first_frame, and so by first_block; no overlaps
         self._base: FrameIndex | None = None
         self._lacking: Mapping[int, str] = {}
+        self._torn: Mapping[int, str] = {}
         self._first_blocks: Mapping[int, int] = {}
         self._base_blocks = 0  # blocks below this number are the base's
         self._repairs: list[FrameIndex] = []
@@ -219,16 +224,25 @@ class FrameIndex:
         for index in self._repairs:
             yield from index
 
-    def lacks(self, volumes: Mapping[int, str], first_blocks: Mapping[int, int]) -> None:
-        """Of the archive, `volumes` are not at hand: their names by number. `first_blocks` are what is known of all."""
-        self._lacking, self._first_blocks = volumes, first_blocks
+    def lacks(self, volumes: Mapping[int, str], torn: Mapping[int, str], first_blocks: Mapping[int, int]) -> None:
+        """Of the archive, `volumes` are not at hand, and the end of those in `torn`: their names by number.
+
+        `first_blocks` are what is known of all.
+        """
+        self._lacking, self._torn, self._first_blocks = volumes, torn, first_blocks
 
     def whereabouts(self, block: int, count: int) -> str:
         """Where blocks are that `missing` gives."""
         if block < self._base_blocks:
             return "in its base, which is not at hand" if self._base is None else self._base.whereabouts(block, count)
-        found = [number for number in self._lacking if self._may_hold(number, block, block + count)]
-        return not_at_hand({number: self._lacking[number] for number in found}) or "in no frame at hand"
+        return self._among(lambda number: self._may_hold(number, block, block + count)) or "in no frame at hand"
+
+    def _among(self, within: Callable[[int], bool]) -> str:
+        """That something is in those volumes with a number `within` that are missing, or damaged; "" for none."""
+        torn = {number: name for number, name in self._torn.items() if within(number)}
+        missing = not_at_hand({number: name for number, name in self._lacking.items() if within(number)})
+        damaged = f"in what is damaged of {_named(torn)}" if torn else ""
+        return " or ".join(filter(None, (missing, damaged)))
 
     def _may_hold(self, volume: int, begin: int, end: int) -> bool:
         """Whether some of the blocks from `begin` to `end`, exclusive, may lie in `volume`."""
@@ -239,17 +253,17 @@ class FrameIndex:
 
     @property
     def lacking(self) -> bool:
-        """Whether there are volumes that are not at hand."""
-        return bool(self._lacking)
+        """Whether there are volumes that are not at hand, or not whole."""
+        return bool(self._lacking or self._torn)
 
     def elsewhere_within(self, first: int, last: int) -> str:
-        """Where what no record at hand says may be said: in a missing volume from `first` to `last`; "" for none."""
-        return not_at_hand({one: name for one, name in self._lacking.items() if first <= one <= last})
+        """Where what no record at hand says may be said: in one of the volumes from `first` to `last`; "" for none."""
+        return self._among(lambda number: first <= number <= last)
 
     @property
     def elsewhere(self) -> str:
         """Where what no record at hand says may be said."""
-        return not_at_hand(self._lacking) or "nowhere"
+        return self._among(lambda _number: True) or "nowhere"
 
     def __iter__(self) -> Iterator[Frame]:
         """The archive's own frames, in order."""

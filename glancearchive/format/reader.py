@@ -101,7 +101,9 @@ class Archive:
                 self._open_volume(number)
             self._check_end()
             self._first_blocks |= {number + 1: end.blocks for number, end in self.ends.items()}
-            self.catalog.frames.lacks(self.missing_volumes, self._first_blocks)
+            # Those before the last were finished once. What the last one lacks may never have been written.
+            torn = {one: self.volumes[one].name for one in set(self.volumes) - {*self.ends, max(self.volumes)}}
+            self.catalog.frames.lacks(self.missing_volumes, torn, self._first_blocks)
             if header.base is not None:
                 self.base = self._open_base(given, header.base)
                 frames = None if self.base is None else self.base.catalog.frames

@@ -196,6 +196,26 @@ def test_any_subset(tmp_path: Path) -> None:
     assert set(held.values()) <= {"valid", "held", "unfinished"}
 
 
+def test_a_volume_that_is_cut_short_is_named_by_what_it_costs(tmp_path: Path) -> None:
+    """What was finished once is not taken for what an interrupted dump has left."""
+    rng = random.Random(5)
+    data = {f"image{number}": rng.randbytes(rng.randrange(1, 22) * BLOCK) for number in range(12)}
+    write(tmp_path / "x.gla", data, least(tmp_path) + 20_000, interval=0.0)
+    found = volumes(tmp_path)
+    cut = found[len(found) // 2]
+    with glancearchive.open(tmp_path / "x.gla") as archive:
+        number = next(one for one, volume in archive.volumes.items() if volume.path == cut)
+        needs = {image.id for image in archive if number in {frame.volume for frame, _, _ in image.frames()}}
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 3])
+    with glancearchive.open(tmp_path / "x.gla") as archive:
+        report = glancearchive.verify(archive)
+        held = [image for image in report.images if image.status != "valid"]
+        assert needs >= {image.id for image in held} > set()
+        assert {image.status for image in held} == {"damaged"}
+        assert all(cut.name in image.reason for image in held), held
+        assert not report.lacking
+
+
 def test_volumes_in_several_directories(tmp_path: Path) -> None:
     data = {"one": random.Random(1).randbytes(70 * BLOCK)}
     write(tmp_path / "x.gla", data, least(tmp_path) + 10_000)
