@@ -23,7 +23,10 @@ from tests.scripted_http import Reply, ScriptedHttp
 
 DATA = pattern(50_001)
 CHOOSING = ("dump", "plan", "load", "livecopy", "compare", "size", "list")
-WRITING = ("dump", "load", "livecopy", "extract")
+WRITING = (
+    *("dump", "load", "livecopy", "extract"),
+    *("catalog", "merge", "protect", "repair", "reslice", "salvage"),
+)
 
 
 @pytest.fixture(scope="module")
