@@ -65,6 +65,7 @@ def test_names_in_upper_case(renamed: slice, archive: Path, tmp_path: Path) -> N
     for name in names:
         done = run("verify", "--quick", name, "--json")
         assert done.code == 0, (name, done.json)
+        assert run("size", name).code == 0
     (disk / "b").mkdir()
     for path in disk.glob("*.002.*"):
         path.rename(disk / "b" / path.name)

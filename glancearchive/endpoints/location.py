@@ -145,7 +145,7 @@ def _kind(name: str, *, beside_archives: bool) -> Kind:
     path = _path(name)
     if path is None:
         return Kind.SERVER
-    if path.name.endswith(".gla") and not path.exists():
+    if path.suffix.lower() == ".gla" and not path.exists():
         return Kind.ARCHIVE  # opening it tells whether it is unfinished
     try:
         mode = path.stat().st_mode

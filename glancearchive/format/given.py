@@ -90,10 +90,14 @@ class GivenVolumes:
         Raises KeyError when there are none, or they were taken.
         """
         volumes, faults = self._archives.pop(archive_id), list[FormatError]()
-        for number, volume in volumes.items():
-            for one in volume.copies if isinstance(volume, CopiedVolume) else [volume]:
-                if len(volumes) > 1 and volume_number(one.path) not in (None, number):
-                    faults.append(MisnamedError(f"is volume {number} by what it says", volume=one.name))
+        files = [
+            (number, one)
+            for number, volume in volumes.items()
+            for one in (volume.copies if isinstance(volume, CopiedVolume) else [volume])
+        ]
+        for number, one in files if len(files) > 1 else ():
+            if volume_number(one.path) not in (None, number):
+                faults.append(MisnamedError(f"is volume {number} by what it says", volume=one.name))
         return volumes, faults
 
     def left(self) -> Iterator[tuple[bytes, Volume]]:

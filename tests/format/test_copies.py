@@ -17,7 +17,7 @@ from glancearchive.format.compression import LEVELS
 from glancearchive.format.header import RecordType
 from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
-from tests.format.samples import BLOCK, add
+from tests.format.samples import BLOCK, add, tiny_archive
 from tests.format.test_said_again import records
 from tests.spec_readers import second_reader
 
@@ -221,3 +221,16 @@ def test_an_older_copy(tmp_path: Path) -> None:
             assert archive.volumes[1].path == used
     read = second_reader([used, unused])
     assert read.layers == {"volume", "frame"} - (set() if used == path else {"frame"})
+
+
+def test_a_copy_with_the_name_of_another_volume(tmp_path: Path) -> None:
+    """A wrong name is told wherever there is another file that may be the right one, and costs nothing."""
+    sample = tiny_archive(tmp_path)
+    copy = tmp_path / "tiny.002.gla"
+    shutil.copyfile(sample.path, copy)
+    with glancearchive.Archive([copy]) as archive:
+        assert archive.faults == []
+    with glancearchive.Archive([sample.path, copy]) as archive:
+        assert [(fault.layer, fault.volume) for fault in archive.faults] == [("volume", copy.name)]
+        assert {image.id: image.open().read() for image in archive if image.size is not None} == sample.data
+    assert second_reader([sample.path, copy]).layers == {"volume"}
