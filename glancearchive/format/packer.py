@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from glancearchive.format.compression import Level, compress
 from glancearchive.format.hashing import digest
 
+_IN_FLIGHT = 16 << 20  # bytes of frames that wait to be compressed or written
+
 
 @dataclass(slots=True)
 class _OpenFrame:
@@ -48,7 +50,8 @@ class FramePacker:
         self.taken = taken  # blocks of the archive so far
         self._pool = ThreadPoolExecutor(threads, "compress")
         self._waiting: deque[tuple[Future[PackedFrame], _OpenFrame]] = deque()
-        self._most_waiting = threads + 1
+        # One more than can be compressed at once, but of large frames fewer: each takes its size twice.
+        self._most_waiting = max(1, min(threads + 1, _IN_FLIGHT // level.frame_size))
         self._spare: list[memoryview] = []
         self._open: _OpenFrame | None = None
 
