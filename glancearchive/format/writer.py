@@ -44,6 +44,7 @@ _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a 
 _BESIDES = 12 << 10  # bytes that an image's end and an extent take at most, and what is besides
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
+_READ_BACK = 24 << 20  # bytes of frames kept at hand to go on with an image: all else that a dump needs comes besides
 _NOBODY = -1  # as the number of an image that blocks belong to
 
 
@@ -116,7 +117,7 @@ class ArchiveWriter:
         self._clock = clock
         self._last_commit = clock()
         self._failure: BaseException | None = None
-        self._cache = FrameCache(self._read_back)
+        self._cache = FrameCache(self._read_back, _READ_BACK)
         self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
 
     @property
