@@ -57,7 +57,7 @@ AIMS = (
     ),
     Aim("stored, size of a restic repository", ("pack", OURS, "stored"), ("pack", RESTIC, "stored"), 0.69, first=True),
     Aim(
-        "stored, size of `tar --sparse | zstd -3`",
+        "stored, size of a sparse `tar | zstd -3`",
         ("pack", OURS, "stored"),
         ("pack", TAR, "stored"),
         0.49,
@@ -66,7 +66,7 @@ AIMS = (
     Aim("stored, `--level small` to default", ("frontier", SMALL, "stored"), ("frontier", DEFAULT, "stored"), 1.0),
     Aim("stored, `--level smallest` to small", ("frontier", SMALLEST, "stored"), ("frontier", SMALL, "stored"), 1.0),
     time("packing files, time of `restic backup`", "pack", RESTIC, 0.25, first=True),
-    time("packing files, time of `tar --sparse | zstd -3 -T2`", "pack", TAR, 0.45, first=True),
+    time("packing files, time of a sparse `tar | zstd -3 -T2`", "pack", TAR, 0.45, first=True),
     time("verify, time of `zstd -t`", "verify", ZSTD, 1.2),
     time("verify, time of `restic check --read-data`", "verify", CHECK, 0.5, first=True),
     time("verify --quick, time of `b3sum`", "quick", B3SUM, 1 / 0.7),
