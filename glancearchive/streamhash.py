@@ -28,12 +28,17 @@ class StreamHash:
     def __init__(self, algorithms: Iterable[str]) -> None:
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
         self._error: Exception | None = None
-        self._queue: queue.Queue[Buffer | None] = queue.Queue(_QUEUED)
+        # Two simple queues are a bounded one that costs a fraction of `queue.Queue`: who puts takes a place first.
+        self._queue: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_QUEUED):
+            self._places.put(None)
         self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while (data := self._queue.get()) is not None:
+            self._places.put(None)
             if self._error is not None:
                 continue  # whoever feeds must not wait for ever
             try:
@@ -45,6 +50,7 @@ class StreamHash:
     def update(self, data: Buffer) -> None:
         """Take the next bytes; waits when hashing is far behind."""
         if self._hashes:
+            self._places.get()
             self._queue.put(data)
 
     def update_zeros(self, count: int) -> None:

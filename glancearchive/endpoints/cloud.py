@@ -30,7 +30,9 @@ from glancearchive.errors import (
     StreamError,
     UsageError,
 )
+from glancearchive.image import Buffer
 from glancearchive.version import __version__
+from glancearchive.zeros import known
 
 PIECE = 1 << 20
 """Bytes that are read from a response at once; urllib3's own default is many times slower."""
@@ -143,14 +145,16 @@ class Cloud:
                 )
                 _well(response, doing)
 
-    def pieces(self, response: requests.Response) -> Iterator[bytes]:
+    def pieces(self, response: requests.Response) -> Iterator[Buffer]:
         """The body of a streamed response as it is on the wire, in pieces of at most `PIECE` bytes.
 
         Raises `StreamError` when the connection fails or ends before the announced length.
         """
         try:
-            while piece := response.raw.read(PIECE, decode_content=False):
+            # Zeros go on as the shared ones at once: so their memory is free for the next piece, and still in a cache.
+            while len(piece := known(response.raw.read(PIECE, decode_content=False))):
                 yield piece
+                del piece
         except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             cause = root_cause(error)
             if isinstance(cause, http.client.IncompleteRead):

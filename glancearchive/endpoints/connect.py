@@ -11,7 +11,6 @@ import warnings
 import urllib3
 
 from glancearchive.endpoints.cloud import Cloud, new_session, transport
-from glancearchive.endpoints.clouds_yaml import configured
 from glancearchive.endpoints.responses import document, server_message
 from glancearchive.endpoints.server_url import as_url
 from glancearchive.errors import AccessError, NotGlanceError, ServerError, UsageError
@@ -42,6 +41,8 @@ def connect(
         session = new_session(server, None, verify, (cert, key) if cert and key else cert)
         cloud = Cloud(session, endpoint)
     else:
+        from glancearchive.endpoints.clouds_yaml import configured  # only here: it takes a while to import
+
         options = {"region_name": region, "interface": interface, "cacert": cacert, "cert": cert, "key": key}
         with transport(f"looking for the image service of {server!r}"), warnings.catch_warnings():
             # openstacksdk warns of what it does itself.

@@ -19,6 +19,10 @@ SUFFIXES = (".img", ".raw", ".dd", ".qcow2", ".qcow", ".vmdk", ".vdi", ".vhd", "
 """What the names of disk images end in, in lower case."""
 
 
+LABEL = "files"
+"""Where images come from that were such files, as an archive's header calls it."""
+
+
 class _State(NamedTuple):
     """What changes when a file is written, cut or replaced."""
 

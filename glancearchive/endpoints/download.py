@@ -10,6 +10,7 @@ import requests
 
 from glancearchive.endpoints.cloud import Cloud
 from glancearchive.errors import NoDataError, StreamError
+from glancearchive.image import Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Download:
 
     start: int
     total: int | None
-    pieces: Iterator[bytes]
+    pieces: Iterator[Buffer]
     response: requests.Response
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from glancearchive.endpoints import image_format
 from glancearchive.endpoints.directory import is_replicated
-from glancearchive.endpoints.diskfile import SUFFIXES, DiskFile
+from glancearchive.endpoints.diskfile import LABEL, SUFFIXES, DiskFile
 from glancearchive.errors import ImageFileError
 from glancearchive.format.header import HEADER_SIZE
 from glancearchive.format.volumes import is_volume
@@ -40,7 +40,7 @@ class FileSource:
     will take, a line each, after `images`; archives and hidden files are left out with a word in the log.
     """
 
-    label = "files"
+    label = LABEL
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(paths)

@@ -114,13 +114,15 @@ class ImageWriter:
     def write_zeros(self, count: int) -> None:
         """Take `count` zero bytes, in next to no time."""
         missing = min(-len(self._rest) % self._block_size, count)
-        self.write(bytes(missing))
+        if missing:
+            self.write(bytes(missing))
         blocks, rest = divmod(count - missing, self._block_size)
         self.size += blocks * self._block_size
         if blocks:
             self._digest.zeros(blocks)
             self._hand_over(blocks)
-        self.write(bytes(rest))
+        if rest:
+            self.write(bytes(rest))
 
     def _take(self, data: memoryview) -> None:
         """Whole blocks, at most _STEP bytes of them."""

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from glancearchive.endpoints.archive_target import ArchiveTarget
-from glancearchive.endpoints.files import FileSource
+from glancearchive.endpoints.diskfile import LABEL
 from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.base import Base
@@ -141,7 +141,7 @@ def dump(
         try:
             target = ArchiveTarget(writer, hash_originals=hash_originals)
             outcomes = transfer(begun, target, progress=progress, jobs=jobs, stop=stop)
-            yield from _superseding(outcomes, writer) if source.label == FileSource.label else outcomes
+            yield from _superseding(outcomes, writer) if source.label == LABEL else outcomes
             result.root_digest = writer.finish()
         except LocalError:
             raise  # the medium failed; what it holds is in the last checkpoint
