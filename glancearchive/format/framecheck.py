@@ -22,7 +22,7 @@ from glancearchive.format.schema import Checkpoint
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import is_part
 
-_STRETCH = 16 << 20  # bytes of a volume that a thread takes at a time where nothing is decompressed
+_STRETCH = 32 << 20  # bytes of a volume that a thread takes at a time where nothing is decompressed
 
 
 class _Where(TypedDict):
@@ -115,7 +115,7 @@ class FrameCheck:
             self._hand_over()
 
     def _hand_over(self) -> None:
-        """Have a thread check the frames that are gathered: for each alone that would take longer than to hash it."""
+        """Have a thread check the frames that are gathered. For each alone that takes a tenth of its time."""
         if self._stretch:
             volume, headers = self._stretch[0][0], [header for _, header in self._stretch]
             self._stretch = []
