@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from types import FrameType
@@ -12,8 +13,15 @@ def main() -> None:
     _reserve_standard_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    # The linear algebra of numpy, which nothing here uses, starts a thread for each core, and these are busy for a
+    # moment: that took a fifth of the time in which the program starts.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
     from glancearchive.cli import main
 
+    # What was imported stays to the end: to look through it for garbage, now or then, took another tenth.
+    gc.freeze()
+    gc.enable()
     main()
 
 

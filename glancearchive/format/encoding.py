@@ -34,11 +34,8 @@ def pack(value: Mapping[str, Any]) -> bytes:
 def unpack(data: bytes) -> dict[str, Any]:
     """The map that `data` encodes. Raises ValueError unless `data` is one map in canonical encoding."""
     try:
-        # First a pass that builds nothing: msgpack allocates arrays by the count they claim.
         _check_count(data)
-        unpacker = msgpack.Unpacker(max_buffer_size=len(data) + 1)
-        unpacker.feed(data)
-        unpacker.skip()
+        _check_form(data)
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
     except (ValueError, msgpack.OutOfData) as error:  # bad UTF-8 and too deep nesting are ValueErrors
         raise ValueError(f"not MessagePack: {error or type(error).__name__}") from None
@@ -65,6 +62,16 @@ def _check_count(data: bytes) -> None:
     """Raises ValueError for more than MAX_VALUES values: each takes far more memory than the byte it may stand in."""
     if len(data) > MAX_VALUES:
         count_values(data)
+
+
+def _check_form(data: bytes) -> None:
+    """A pass that builds nothing, for msgpack allocates arrays by the count they claim. Raises as `msgpack.unpackb`.
+
+    What it takes of memory, more than `data`, is given back before anything is built.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(data) + 1)
+    unpacker.feed(data)
+    unpacker.skip()
 
 
 def count_values(data: bytes) -> int:

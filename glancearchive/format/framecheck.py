@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypedDict
@@ -20,6 +20,9 @@ from glancearchive.format.reader import Archive
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import Checkpoint
 from glancearchive.format.volume import Volume
+from glancearchive.format.volumes import is_part
+
+_STRETCH = 32 << 20  # bytes of a volume that a thread takes at a time where nothing is decompressed
 
 
 class _Where(TypedDict):
@@ -49,6 +52,7 @@ class FrameCheck:
         self._pool = ThreadPoolExecutor(threads, "verify")
         self._most_waiting = 4 * threads
         self._waiting: deque[Callable[[], None]] = deque()  # in the order of the volume: frames, and comparisons
+        self._stretch: list[tuple[Volume, RecordHeader]] = []  # frames of one volume that no thread has taken yet
         self._met: set[FrameKey] = set()  # frames that were checked
         self._zero = block_digests(archive.header.hash_key, memoryview(bytes(self._block_size)), self._block_size)
 
@@ -60,8 +64,12 @@ class FrameCheck:
     def run(self) -> None:
         """Check everything; collects faults and raises none, but for an archive that must be refused."""
         with self._pool:
-            for archive in self._archive.chain:
-                self._check_archive(archive)
+            try:
+                for archive in self._archive.chain:
+                    self._check_archive(archive)
+            except BaseException:
+                self._pool.shutdown(wait=False, cancel_futures=True)  # an interruption waits for no more than is begun
+                raise
 
     def _check_archive(self, archive: Archive) -> None:
         position = Position()
@@ -74,6 +82,7 @@ class FrameCheck:
         for frame in archive.catalog.frames:
             if frame.key not in self._met:
                 self._submit(archive.volumes[frame.volume], frame.header())
+        self._hand_over()
         self._drain(0)
 
     def _check_volume(self, archive: Archive, number: int, position: Position) -> None:
@@ -97,13 +106,39 @@ class FrameCheck:
 
     def _submit(self, volume: Volume, header: RecordHeader) -> None:
         self._met.add(_key(header))
-        future = self._pool.submit(self._check_frame, volume, header)
-        self._waiting.append(partial(self._learn, header, future))
-        self._drain(self._most_waiting)
+        if self._stretch:
+            (current, first), (_, last) = self._stretch[0], self._stretch[-1]
+            if volume is not current or header.offset < last.end or header.end - first.offset > _STRETCH:
+                self._hand_over()
+        self._stretch.append((volume, header))
+        if self._blocks:  # each is work enough, and its digests are waited for
+            self._hand_over()
 
-    def _check_frame(self, volume: Volume, header: RecordHeader) -> Digests | None:
+    def _hand_over(self) -> None:
+        """Have a thread check the frames that are gathered. For each alone that takes a tenth of its time."""
+        if self._stretch:
+            volume, headers = self._stretch[0][0], [header for _, header in self._stretch]
+            self._stretch = []
+            future = self._pool.submit(self._check_frames, volume, headers)
+            self._waiting.append(partial(self._learn, headers, future))
+            self._drain(self._most_waiting)
+
+    def _check_frames(self, volume: Volume, headers: Sequence[RecordHeader]) -> list[Digests | FormatError | None]:
+        """Of each frame the digests of its blocks, or what is wrong with it; None for a good one without `blocks`."""
+        whole = [False] * len(headers)
+        if not self._blocks and not is_part(volume.path):  # an unfinished volume may be cut by who goes on with it
+            whole = volume.find_whole(headers)
+        found: list[Digests | FormatError | None] = []
+        for header, seen in zip(headers, whole, strict=True):
+            try:
+                found.append(self._check_frame(volume, header, seen))
+            except FormatError as error:
+                found.append(error)
+        return found
+
+    def _check_frame(self, volume: Volume, header: RecordHeader, whole: bool) -> Digests | None:
         where = _Where(volume=volume.name, begin=header.payload_offset, end=header.end)
-        stored = volume.read_payload(header)
+        stored = memoryview(b"") if whole else volume.read_payload(header)  # a whole one is not looked into
         if header.raw_size % self._block_size:
             message = f"frame {header.number} has {header.raw_size} bytes, not a multiple of {self._block_size}"
             raise FrameError(message, **where)
@@ -119,16 +154,14 @@ class FrameCheck:
         while len(self._waiting) > most:
             self._waiting.popleft()()
 
-    def _learn(self, header: RecordHeader, future: Future[Digests | None]) -> None:
-        """What became of the check of one frame."""
-        try:
-            digests = future.result()
-        except FormatError as error:
-            self._add(_key(header), error)
-        else:
-            if digests is not None:
-                self.digests[_key(header)] = digests
-        self._count(header)
+    def _learn(self, headers: Sequence[RecordHeader], future: Future[list[Digests | FormatError | None]]) -> None:
+        """What became of the check of some frames."""
+        for header, found in zip(headers, future.result(), strict=True):
+            if isinstance(found, FormatError):
+                self._add(_key(header), found)
+            elif found is not None:
+                self.digests[_key(header)] = found
+            self._count(header)
 
     def _count(self, header: RecordHeader) -> None:
         self.checked += header.end - header.offset

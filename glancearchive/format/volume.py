@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from glancearchive.format.header import (
     RecordType,
     UnknownTypeError,
 )
+from glancearchive.format.mapped import mapped
 
 _SEARCH_STEP = 1 << 20
 _reused = threading.local()
@@ -112,6 +113,21 @@ class Volume:
         if count < len(data) or digest(data) != header.payload_digest:
             raise kind("stored bytes do not match their digest", volume=self.name, begin=begin, end=end)
         return data
+
+    def find_whole(self, headers: Sequence[RecordHeader]) -> list[bool]:
+        """Of each of these records, in the order of the volume, whether its payload was seen to match its digest.
+
+        Nothing is copied, and all from the first to the last is in memory at once. Of what was not seen to match,
+        `read_payload` tells what it is.
+        """
+        begin, end = headers[0].payload_offset, headers[-1].end
+        with mapped(self._file.fileno(), begin, end) as data:
+            if data is None:
+                return [False] * len(headers)
+            return [
+                digest(data[header.payload_offset - begin : header.end - begin]) == header.payload_digest
+                for header in headers
+            ]
 
     def _unreadable(self, kind: type[FormatError], begin: int, end: int, error: OSError) -> FormatError:
         reason = error.strerror or errno.errorcode.get(error.errno or 0, "error")
