@@ -23,7 +23,8 @@ from glancearchive.format.content import FrameCache
 from glancearchive.format.extents import ExtentMap
 from glancearchive.format.frameindex import Frame, FrameIndex
 from glancearchive.format.given import GivenVolumes
-from glancearchive.format.identity import find_archive_header
+from glancearchive.format.header import RecordHeader
+from glancearchive.format.identity import IdentifiedVolume
 from glancearchive.format.overlay import StoredFaults, laid_over, mend
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.schema import ArchiveHeader, BaseName, CatalogPart, CatalogRow, Checkpoint, End
@@ -87,10 +88,11 @@ class Archive:
         self._before: dict[int, Position] = {}  # and before each of them
         header: ArchiveHeader | None = None
         try:
-            self.volumes, faults = given.take(archive_id)
+            identified, faults = given.take(archive_id)
+            self.volumes = {number: one.volume for number, one in identified.items()}
             self._add_faults(faults)
-            for number in sorted(self.volumes):
-                header = self._find_header(number, header)
+            for number in sorted(identified):
+                header = self._find_header(identified[number], header)
             if header is None:
                 volume = self.volumes[min(self.volumes)]
                 raise self.faults[0] if self.faults else ArchiveError("has no readable header", volume=volume.name)
@@ -98,8 +100,11 @@ class Archive:
             self.catalog = Catalog(FrameIndex(header.block_size, self.archive_id))
             self.cache = FrameCache(self.read_frame)
             for number in range(1, max(self.volumes) + 1):
-                self._open_volume(number)
-            self._check_end()
+                if number in self.volumes:
+                    self._open_volume(identified[number])
+                else:
+                    self._pass_over(number)
+            self._check_end(identified[max(self.volumes)].end_copy)
             self._first_blocks |= {number + 1: end.blocks for number, end in self.ends.items()}
             # Those before the last were finished once. What the last one lacks may never have been written.
             torn = {one: self.volumes[one].name for one in set(self.volumes) - {*self.ends, max(self.volumes)}}
@@ -185,10 +190,10 @@ class Archive:
         found = (find_end(one, self.archive_id, self.header.block_size, root) for one in self.volumes.values())
         return next(filter(None, found), None)
 
-    def _find_header(self, number: int, known: ArchiveHeader | None) -> ArchiveHeader | None:
-        """The archive's header, from volume `number` or `known` from those before it."""
-        volume = self.volumes[number]
-        found, end, faults = find_archive_header(volume, self.archive_id)
+    def _find_header(self, one: IdentifiedVolume, known: ArchiveHeader | None) -> ArchiveHeader | None:
+        """The archive's header, from this volume or `known` from those before it."""
+        number, volume = one.number, one.volume
+        found, end, faults = one.told
         self._add_faults(faults)
         if end is not None:
             self.ends[number] = end
@@ -202,20 +207,21 @@ class Archive:
             self.ends.pop(number, None)
         return known or found
 
-    def _open_volume(self, number: int) -> None:
-        volume = self.volumes.get(number)
-        if volume is None:
-            if number - 1 not in self.missing_volumes:
-                self._miss(number, min(one for one in self.volumes if one > number))
-                self._position.forget()
-            return
+    def _pass_over(self, number: int) -> None:
+        """Go on behind volume `number`, which is not at hand."""
+        if number - 1 not in self.missing_volumes:
+            self._miss(number, min(one for one in self.volumes if one > number))
+            self._position.forget()
+
+    def _open_volume(self, one: IdentifiedVolume) -> None:
+        number, volume = one.number, one.volume
         self._before[number] = copy.deepcopy(self._position)
         end = self.ends.get(number)
         if end is None:
             self._scan(number)
             return
         try:
-            front = read_structured(volume, volume.read_header(0), 0)
+            front = read_structured(volume, one.front, 0)
             if front != end.header:
                 self._add_faults([ChainError("its header record and its end record differ", volume=volume.name)])
             if isinstance(front, ArchiveHeader):
@@ -230,9 +236,8 @@ class Archive:
                     self._extents.append((number, row))
                 else:
                     self._apply(number, self._read_catalog(number, row))
-            last = volume.end_header()
-            assert last is not None
-            self._position.follow(end, last.record_digest)
+            assert one.end_copy is not None  # it led to the end record
+            self._position.follow(end, one.end_copy.record_digest)
         except FormatError as error:
             self._add_faults([error])
             self._scan(number)
@@ -279,7 +284,8 @@ class Archive:
                 self._told.add(str(fault))
                 self.faults.append(fault)
 
-    def _check_end(self) -> None:
+    def _check_end(self, copy: RecordHeader | None) -> None:
+        """Whether the last volume at hand, which has this end `copy`, ends the archive."""
         last = max(self.volumes)
         for number, one in self.ends.items():
             if one.final and number < last:
@@ -288,10 +294,9 @@ class Archive:
         end = self.ends.get(last)
         if end is not None and not end.final:
             self._miss(last + 1, last + 2)
-        header = self.volumes[last].end_header()
         if end is not None and end.final:
             self.finished = True
-            self.root_digest = header.record_digest if header is not None else None
+            self.root_digest = copy.record_digest if copy is not None else None
 
     def _miss(self, begin: int, end: int) -> None:
         """The volumes from number `begin` to `end`, exclusive, are not at hand."""
