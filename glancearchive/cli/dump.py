@@ -21,9 +21,9 @@ from glancearchive.cli.select import dry_run_option, not_found, select_options, 
 from glancearchive.cli.transfers import prepared, server_options
 from glancearchive.cli.volumes import check_out, tell_what_stays, volume_options
 from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, UsageError
+from glancearchive.format.archiveheader import BLOCK_SIZES
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.places import Split
-from glancearchive.format.schema import BLOCK_SIZES
 from glancearchive.format.volumes import find_volumes
 from glancearchive.operations.select import Selected, Selection
 from glancearchive.recovery.amount import Amount

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from glancearchive.errors import FormatError, MisnamedError, StrangerError, UnsupportedError
+from glancearchive.format.archiveheader import ArchiveHeader, BaseName
 from glancearchive.format.copies import CopiedVolume, join_copies
 from glancearchive.format.identity import IdentifiedVolume
-from glancearchive.format.schema import ArchiveHeader, BaseName
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 

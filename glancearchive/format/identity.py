@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from glancearchive.errors import ArchiveError, FormatError, UnsupportedError
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.header import (
     HEADER_SIZE,
     ISOLATED,
@@ -15,7 +16,7 @@ from glancearchive.format.header import (
     RecordHeader,
     RecordType,
 )
-from glancearchive.format.schema import ArchiveHeader, End
+from glancearchive.format.schema import End
 from glancearchive.format.structured import read_repeated_header, read_structured
 from glancearchive.format.volume import Volume
 

@@ -15,12 +15,13 @@ from glancearchive.errors import (
     UnsupportedError,
     VolumeError,
 )
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.catalog import Catalog
 from glancearchive.format.frameindex import FrameIndex
 from glancearchive.format.header import RecordHeader
 from glancearchive.format.identity import IdentifiedVolume
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End
+from glancearchive.format.schema import CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.structured import check_supported, find_end, read_catalog, read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import absent_name

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from glancearchive.errors import FormatError, MissingError, UnsupportedError, VolumeError
 from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.archiveheader import ArchiveHeader, BaseName
 from glancearchive.format.catalog import Entry
 from glancearchive.format.content import FrameCache
 from glancearchive.format.extents import ExtentMap
@@ -15,7 +16,6 @@ from glancearchive.format.frameindex import Frame
 from glancearchive.format.given import GivenVolumes
 from glancearchive.format.inventory import Faults, Inventory
 from glancearchive.format.overlay import StoredFaults, laid_over, mend
-from glancearchive.format.schema import ArchiveHeader, BaseName
 from glancearchive.format.volume import Volume
 
 MAX_BASES = 64  # archives below an increment (SPEC section 8)

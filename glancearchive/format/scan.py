@@ -17,9 +17,10 @@ from glancearchive.errors import (
     ImageError,
     VolumeError,
 )
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType, is_ancillary
 from glancearchive.format.imageparts import ImagePart
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.schema import CatalogPart, CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.format.session import Account
 from glancearchive.format.structured import Content, check_supported, read_structured
 from glancearchive.format.volume import Volume
