@@ -40,7 +40,8 @@ class Told(NamedTuple):
 class IdentifiedVolume:
     """A volume, and which one of which archive it is, by any record header that is whole.
 
-    What is read for it, and for what it is asked, is kept. Raises ArchiveError when it is none.
+    What was read to tell is kept, and not read again. `volume` may come to be one that has other copies of it too.
+    Raises ArchiveError when it is none.
     """
 
     def __init__(self, volume: Volume) -> None:
