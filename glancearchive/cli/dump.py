@@ -19,11 +19,11 @@ from glancearchive.cli.readback import ReadBacks, read_back_option
 from glancearchive.cli.recovery import protecting_dump, protection_document, recovery_option, tell_protection
 from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options
-from glancearchive.cli.volumes import check_out, tell_what_stays, volume_options
-from glancearchive.errors import FormatError, GlanceArchiveError, LocalError, UsageError
+from glancearchive.cli.volumes import check_out, telling_what_stays, volume_options
+from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.format.archiveheader import BLOCK_SIZES
 from glancearchive.format.compression import LEVELS
 from glancearchive.format.places import Split
-from glancearchive.format.schema import BLOCK_SIZES
 from glancearchive.format.volumes import find_volumes
 from glancearchive.operations.select import Selected, Selection
 from glancearchive.recovery.amount import Amount
@@ -154,7 +154,7 @@ def dump(
         showing_progress("dumped", quiet=quiet or as_json) as progress,
     ):
         result = Dump(iter(()))
-        split = split and reads.before_leaving(split, lambda: result.volumes())
+        split = split and reads.before_leaving(split, lambda: result.volumes)
         images = described(source, Selected(source, selection), metadefs=metadefs, chosen=bool(selection))
         chosen = prepared(images, progress, bwlimit)
         # All files look alike to an archive: that it is finished need not mean that these are in it.
@@ -186,18 +186,8 @@ def dump(
             )
         if not dry_run:
             progress.stores(lambda: result.stored)
-        try:
+        with telling_what_stays(result.writer):
             outcomes = list(told(result.outcomes, progress, quiet or as_json, dry_run=dry_run))
-        except (GlanceArchiveError, KeyboardInterrupt) as error:
-            part = result.part()
-            if part is not None:
-                tell_what_stays(
-                    error,
-                    begun=result.begun(),
-                    part=part,
-                    volumes=result.volumes(),
-                )
-            raise
         faults = list(images.faults)
         for fault in faults:
             note(f"glancearchive: {fault}")
@@ -207,7 +197,7 @@ def dump(
         note(f"glancearchive: {archive} is a finished archive of {source.label}; nothing was done{hint}")
     there = bool(result.root_digest) and not dry_run
     if there and (read_back or not result.complete_before):
-        reads.read(result.volumes())
+        reads.read(result.volumes)
     sound = sound and reads.well
     protection, unprotected = None, ""
     if there and reads.well:
@@ -226,7 +216,7 @@ def dump(
         "server": source.label,
         "faults": faults,
         "stored": result.stored,
-        "volumes": [str(volume) for volume in result.volumes()],
+        "volumes": [str(volume) for volume in result.volumes],
         "root_digest": result.root_digest.hex(),
         "complete_before": result.complete_before,
         "dry_run": dry_run,

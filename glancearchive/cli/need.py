@@ -13,8 +13,8 @@ from glancearchive.cli.readback import ReadBacks
 from glancearchive.cli.select import not_found, tell_choice
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.transfers import Announced
-from glancearchive.cli.volumes import tell_what_stays
-from glancearchive.errors import GlanceArchiveError, UsageError
+from glancearchive.cli.volumes import telling_what_stays
+from glancearchive.errors import UsageError
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.places import Split
 from glancearchive.operations.bandwidth import Bandwidth, Limited
@@ -90,7 +90,7 @@ def answer_need(
     if selection and not needed.incomplete:
         raise UsageError(f"{need}: names all images that are needed, there is nothing to choose among")
     result = Dump(iter(()))
-    split = split and reads.before_leaving(split, lambda: result.volumes())
+    split = split and reads.before_leaving(split, lambda: result.volumes)
     result = patch(
         source,
         archive,
@@ -106,23 +106,13 @@ def answer_need(
         jobs=jobs,
     )
     progress.stores(lambda: result.stored)
-    try:
+    with telling_what_stays(result.writer):
         outcomes = list(told(result.outcomes, progress, quiet or as_json))
-    except (GlanceArchiveError, KeyboardInterrupt) as error:
-        part = result.part()
-        if part is not None:
-            tell_what_stays(
-                error,
-                begun=result.begun(),
-                part=part,
-                volumes=result.volumes(),
-            )
-        raise
     faults = selection.faults(source.faults)
     for fault in faults:
         note(f"glancearchive: {fault}")
     sound = not (faults or (selection and tell_choice(selection)))
-    reads.read(result.volumes())
+    reads.read(result.volumes)
     document = {
         "archive": str(archive),
         "server": source.label,
@@ -130,7 +120,7 @@ def answer_need(
         "faults": faults,
         "repairs": needed.archive_id.hex(),
         "stored": result.stored,
-        "volumes": [str(volume) for volume in result.volumes()],
+        "volumes": [str(volume) for volume in result.volumes],
         "root_digest": result.root_digest.hex(),
         **not_found(selection),
         "read_back": reads.document(),

@@ -129,11 +129,20 @@ def committed_in(part: Path, volumes: Sequence[Path]) -> str:
     return f"the volumes up to {last}" if len(volumes) > 1 else str(last)
 
 
-def tell_what_stays(error: BaseException, *, begun: bool, part: Path, volumes: Sequence[Path]) -> None:
-    """Say how the writing of an archive that `error` has ended goes on; `part` is the volume under way.
+@contextmanager
+def telling_what_stays(writer: ArchiveWriter | None) -> Iterator[None]:
+    """When an error or an interruption ends the writing of an archive, say where what was committed is."""
+    try:
+        yield
+    except (GlanceArchiveError, KeyboardInterrupt) as error:
+        if writer is not None:
+            _tell_what_stays(error, writer)
+        raise
 
-    `begun`: there is something in it. How many images are whole is read from what was committed.
-    """
+
+def _tell_what_stays(error: BaseException, writer: ArchiveWriter) -> None:
+    """How the writing that `error` has ended goes on. How many images are whole is read from what was committed."""
+    begun, part, volumes = not writer.empty, writer.part_path, writer.volumes
     room = ", once there is room" if isinstance(error, NoSpaceError) else ""
     if begun:
         place = committed_in(part, volumes)
@@ -154,21 +163,6 @@ def _whole(paths: Sequence[Path]) -> int:
         return 0
     with Archive(there) as archive:
         return sum(image.status in (COMPLETE, NO_DATA, PATCH) for image in archive.images)
-
-
-@contextmanager
-def telling_what_stays(writer: ArchiveWriter) -> Iterator[None]:
-    """When an error or an interruption ends it, say where what was committed is."""
-    try:
-        yield
-    except (GlanceArchiveError, KeyboardInterrupt) as error:
-        tell_what_stays(
-            error,
-            begun=not writer.empty,
-            part=writer.part_path,
-            volumes=writer.volumes,
-        )
-        raise
 
 
 def no_directory(message: str) -> NoReturn:

@@ -20,12 +20,12 @@ from glancearchive.errors import (
     ServerError,
     StreamError,
 )
+from glancearchive.format.archiveheader import FIRST_REPAIR, RepairedName
 from glancearchive.format.catalog import PATCH, Entry
 from glancearchive.format.identity import peek_header
 from glancearchive.format.imageparts import COMPLETE, ImageEnd
 from glancearchive.format.needlist import NeededImage, NeedList
 from glancearchive.format.places import Places, Split
-from glancearchive.format.schema import FIRST_REPAIR, RepairedName
 from glancearchive.format.state import Relation
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from glancearchive.errors import ImageError
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.catalog import Catalog, Entry, check_extents
 from glancearchive.format.content import Content, FrameCache, ImageFile
 from glancearchive.format.frameindex import Frame
 from glancearchive.format.header import MAX_VOLUMES
 from glancearchive.format.imageparts import ZEROS, ImageEnd
-from glancearchive.format.schema import ArchiveHeader
 
 _NO_END = ImageEnd("")
 

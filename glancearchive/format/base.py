@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from glancearchive.errors import ChainError, FormatError, LocalError, UsageError
+from glancearchive.format.archiveheader import ArchiveHeader, BaseName
 from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.frameindex import Frame, FrameIndex
@@ -21,7 +22,7 @@ from glancearchive.format.imageparts import COMPLETE, NO_DATA
 from glancearchive.format.isolated import CommitRecord, is_isolated, read_isolated
 from glancearchive.format.reader import MAX_BASES, Archive
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ArchiveHeader, BaseName, Checkpoint, End, FrameRun
+from glancearchive.format.schema import Checkpoint, End, FrameRun
 
 log = logging.getLogger("glancearchive")
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from glancearchive.errors import FormatError, StrangerError
 from glancearchive.format.header import RecordHeader, RecordType
+from glancearchive.format.identity import IdentifiedVolume
 from glancearchive.format.volume import Volume
 
 log = logging.getLogger("glancearchive")
@@ -66,50 +67,55 @@ class CopiedVolume(Volume):
         raise first
 
 
-def join_copies(copies: Sequence[Volume], number: int, archive_id: bytes) -> tuple[Volume, list[FormatError]]:
-    """The files `copies`, each volume `number` of archive `archive_id`, as one, and what is wrong with them.
+def join_copies(copies: Sequence[IdentifiedVolume]) -> tuple[IdentifiedVolume, list[FormatError]]:
+    """The files `copies`, each the same volume of the same archive, as one, and what is wrong with them.
 
     A copy from before something was added, one that is cut short or unfinished serves as far as it goes. One that went
     another way after they were the same is closed, and is a fault.
     """
-    first, *others = _in_order(copies, archive_id)
+    if len(copies) == 1:
+        return copies[0], []
+    first, *others = _in_order(copies)
     faults: list[FormatError] = []
-    same = [first]
+    same = [first.volume]
     for other in others:
-        if _goes_another_way(other, first, archive_id):
-            message = f"is volume {number} of this archive too, and another one than {first.path}"
+        if _goes_another_way(other, first.volume):
+            message = f"is volume {first.number} of this archive too, and another one than {first.volume.path}"
             message += ", which is used"
-            faults.append(StrangerError(message, volume=str(other.path)))
-            other.close()
+            faults.append(StrangerError(message, volume=str(other.volume.path)))
+            other.volume.close()
         else:
-            same.append(other)
-    return CopiedVolume(same) if len(same) > 1 else first, faults
+            same.append(other.volume)
+    if len(same) > 1:
+        first.volume = CopiedVolume(same)  # what is found damaged in it from now on is made good
+    return first, faults
 
 
-def _in_order(copies: Sequence[Volume], archive_id: bytes) -> list[Volume]:
+def _in_order(copies: Sequence[IdentifiedVolume]) -> list[IdentifiedVolume]:
     """The one that is meant first: the longest that is finished, or one that goes on behind it with more records."""
-    ordered = sorted(copies, key=lambda copy: (copy.end_header() is None, -copy.size))
+    ordered = sorted(copies, key=lambda copy: (copy.end_copy is None, -copy.volume.size))
     finished = ordered[0]
-    if finished.end_header() is None:
+    if finished.end_copy is None:
         return ordered
     for copy in ordered:
-        if copy.end_header() is None and copy.find_header(finished.size, archive_id) < copy.size:
+        volume = copy.volume
+        if copy.end_copy is None and volume.find_header(finished.volume.size, copy.archive_id) < volume.size:
             return [copy, *(one for one in ordered if one is not copy)]
     return ordered
 
 
-def _goes_another_way(other: Volume, first: Volume, archive_id: bytes) -> bool:
+def _goes_another_way(other: IdentifiedVolume, first: Volume) -> bool:
     """Whether the last that `other` commits is not in `first`: its last end record, or checkpoint if it is unfinished.
 
     An end record without its copy commits nothing that the checkpoint before it does not, and is written anew.
     """
-    last = other.end_header() or _last_checkpoint(other, archive_id)
+    last = other.end_copy or _last_checkpoint(other.volume, other.archive_id)
     if last is None:
         return False
     with suppress(FormatError):
         if first.read_header(last.offset) == last:
             return False
-    for item in first.walk(archive_id):
+    for item in first.walk(other.archive_id):
         if isinstance(item, FormatError) and item.begin <= last.offset < item.end:
             return False  # nobody can tell, and what is taken from the other one has its digests
     return True

@@ -10,8 +10,9 @@ from heapq import nsmallest
 import numpy as np
 import numpy.typing as npt
 
+from glancearchive.format.archiveheader import FIRST_REPAIR
 from glancearchive.format.header import RecordHeader, RecordType
-from glancearchive.format.schema import FIRST_REPAIR, FrameRows, FrameRun
+from glancearchive.format.schema import FrameRows, FrameRun
 
 _MOST_NAMED = 16  # volumes in a message
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from glancearchive.errors import FormatError, MisnamedError, StrangerError, UnsupportedError
+from glancearchive.format.archiveheader import ArchiveHeader, BaseName
 from glancearchive.format.copies import CopiedVolume, join_copies
-from glancearchive.format.identity import identify, peek_header
-from glancearchive.format.schema import ArchiveHeader, BaseName
+from glancearchive.format.identity import IdentifiedVolume
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import volume_number
 
@@ -26,8 +26,8 @@ class GivenVolumes:
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]]) -> None:
         self.faults: list[FormatError] = []
-        self._archives: dict[bytes, dict[int, Volume]] = {}
-        opened: dict[tuple[bytes, int], list[Volume]] = {}
+        self._archives: dict[bytes, dict[int, IdentifiedVolume]] = {}
+        opened: dict[tuple[bytes, int], list[IdentifiedVolume]] = {}
         self._repairs: list[tuple[bytes, bytes]] = []  # ids: of what is repaired, of what repairs it
         try:
             for path in paths:
@@ -35,20 +35,20 @@ class GivenVolumes:
             if not opened:
                 raise self.faults[0]
         except BaseException:
-            for volume in chain.from_iterable(opened.values()):
-                volume.close()
+            for one in chain.from_iterable(opened.values()):
+                one.volume.close()
             raise
-        _tell_apart([*chain.from_iterable(opened.values())])
+        _tell_apart([one.volume for one in chain.from_iterable(opened.values())])
         for (archive_id, number), copies in opened.items():
-            self._archives.setdefault(archive_id, {})[number], faults = join_copies(copies, number, archive_id)
+            self._archives.setdefault(archive_id, {})[number], faults = join_copies(copies)
             self.faults += faults
         self.asked = self._find_asked()
 
-    def _open(self, path: str | os.PathLike[str], opened: dict[tuple[bytes, int], list[Volume]]) -> None:
+    def _open(self, path: str | os.PathLike[str], opened: dict[tuple[bytes, int], list[IdentifiedVolume]]) -> None:
         volume = Volume(path)
         try:
-            number, archive_id = identify(volume)
-            opened.setdefault((archive_id, number), []).append(volume)
+            one = IdentifiedVolume(volume)
+            opened.setdefault((one.archive_id, one.number), []).append(one)
         except FormatError as error:
             volume.close()
             if isinstance(error, UnsupportedError):
@@ -59,7 +59,7 @@ class GivenVolumes:
         needed: set[bytes] = set()
         if len(self._archives) > 1:
             for archive_id, volumes in self._archives.items():
-                header = next(filter(None, map(peek_header, volumes.values())), None)
+                header = next(filter(None, (one.peek() for one in volumes.values())), None)
                 if header is not None and header.base is not None and header.base.archive_id != archive_id:
                     needed.add(header.base.archive_id)
                 if (
@@ -84,7 +84,7 @@ class GivenVolumes:
         """The ids of the repair archives for this one, in the order they were given."""
         return [repair for repaired, repair in self._repairs if repaired == archive_id and repair in self._archives]
 
-    def take(self, archive_id: bytes) -> tuple[dict[int, Volume], list[FormatError]]:
+    def take(self, archive_id: bytes) -> tuple[dict[int, IdentifiedVolume], list[FormatError]]:
         """The volumes of an archive by number, which belong to the caller from then on, and what their names say wrong.
 
         Raises KeyError when there are none, or they were taken.
@@ -92,19 +92,17 @@ class GivenVolumes:
         volumes, faults = self._archives.pop(archive_id), list[FormatError]()
         files = [
             (number, one)
-            for number, volume in volumes.items()
-            for one in (volume.copies if isinstance(volume, CopiedVolume) else [volume])
+            for number, known in volumes.items()
+            for one in (known.volume.copies if isinstance(known.volume, CopiedVolume) else [known.volume])
         ]
         for number, one in files if len(files) > 1 else ():
             if volume_number(one.path) not in (None, number):
                 faults.append(MisnamedError(f"is volume {number} by what it says", volume=one.name))
         return volumes, faults
 
-    def left(self) -> Iterator[tuple[bytes, Volume]]:
-        """The volumes that were not taken, each with the id of its archive."""
-        for archive_id, volumes in self._archives.items():
-            for volume in volumes.values():
-                yield archive_id, volume
+    def left(self) -> Iterator[IdentifiedVolume]:
+        """The volumes that were not taken."""
+        return chain.from_iterable(volumes.values() for volumes in self._archives.values())
 
     def strangers(self, archive_id: bytes, header: ArchiveHeader, lacking: BaseName | None) -> list[FormatError]:
         """The volumes that nobody took, as faults, when what was asked for is `archive_id` with this `header`.
@@ -113,8 +111,8 @@ class GivenVolumes:
         its key and begin below that one: they are no faults.
         """
         faults: list[FormatError] = []
-        for other_id, volume in self.left():
-            other = peek_header(volume) if lacking is not None else None
+        for one in self.left():
+            other = one.peek() if lacking is not None else None
             if (
                 lacking is not None
                 and other is not None
@@ -122,14 +120,14 @@ class GivenVolumes:
                 and other.origin[1] < lacking.blocks
             ):
                 continue
-            message = f"belongs to archive {other_id.hex()}, the others to {archive_id.hex()}"
-            faults.append(StrangerError(message, volume=volume.name))
+            message = f"belongs to archive {one.archive_id.hex()}, the others to {archive_id.hex()}"
+            faults.append(StrangerError(message, volume=one.volume.name))
         return faults
 
     def close(self) -> None:
         """Close what was not taken."""
-        for _, volume in self.left():
-            volume.close()
+        for one in self.left():
+            one.volume.close()
 
     def __enter__(self) -> GivenVolumes:
         return self

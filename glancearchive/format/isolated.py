@@ -17,6 +17,7 @@ from glancearchive.errors import (
     RecordError,
     VolumeError,
 )
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.compression import LEVELS, compress
 from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.fields import Fields
@@ -25,7 +26,7 @@ from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordHeader, Rec
 from glancearchive.format.reader import Archive
 from glancearchive.format.recordfile import obstacle, sync_directory
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import ArchiveHeader, Checkpoint, End
+from glancearchive.format.schema import Checkpoint, End
 from glancearchive.format.structured import check_supported, read_structured
 from glancearchive.format.volume import Volume
 from glancearchive.format.volumes import part_of

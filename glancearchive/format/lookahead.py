@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.catalog import Entry
 from glancearchive.format.places import Places, Split
 from glancearchive.format.recordfile import check_creatable, reopen
 from glancearchive.format.resume import check_absent, check_header, check_limit, check_unfinished, find_state
-from glancearchive.format.schema import ArchiveHeader
 from glancearchive.format.state import Relation, new_state
 from glancearchive.format.volumes import is_part, part_of
 

@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from glancearchive.format.archiveheader import BLOCK_SIZES
 from glancearchive.format.fields import Fields, text
 from glancearchive.format.hashing import digest
 from glancearchive.format.imageparts import IMAGE_ID, MAX_BLOCKS, Ranges, check_ranges
-from glancearchive.format.schema import BLOCK_SIZES
 
 FORMAT, VERSION = "glancearchive need-list", 1
 MAX_SIZE = 8 << 20

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from glancearchive.errors import ExistsError, LocalError
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.compression import max_stored_size
 from glancearchive.format.encoding import pack
 from glancearchive.format.hashing import BLOCK_DIGEST_SIZE, Digests
@@ -19,7 +20,7 @@ from glancearchive.format.packer import PackedFrame
 from glancearchive.format.padding import padding, padding_bound
 from glancearchive.format.places import Limit
 from glancearchive.format.recordfile import RecordFile, create, reopen, sync_directory
-from glancearchive.format.schema import FRAME_ROW, ArchiveHeader, CatalogRow, Checkpoint, End, FrameRun
+from glancearchive.format.schema import FRAME_ROW, CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.format.state import State
 from glancearchive.format.structured import record_bound
 from glancearchive.format.volumes import part_of

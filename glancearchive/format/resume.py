@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from glancearchive.errors import ExistsError, FormatError, LocalError, MissingError, UsageError, VolumeError
+from glancearchive.format.archiveheader import DEFAULT_BLOCK_SIZE, ArchiveHeader
 from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.header import BEGINNING, RecordHeader, RecordType, is_ancillary
 from glancearchive.format.identity import has_records, identify
@@ -13,7 +14,7 @@ from glancearchive.format.openvolume import OpenVolume, give_name, least_limit
 from glancearchive.format.places import Places
 from glancearchive.format.recordfile import reopen
 from glancearchive.format.scan import Position, Step, VolumeScan
-from glancearchive.format.schema import DEFAULT_BLOCK_SIZE, ArchiveHeader, Checkpoint, End
+from glancearchive.format.schema import Checkpoint, End
 from glancearchive.format.state import Relation, State, new_state
 from glancearchive.format.structured import read_structured
 from glancearchive.format.volume import Volume

@@ -9,18 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from glancearchive.errors import (
-    ArchiveError,
-    ChainError,
-    FormatError,
-    HeaderError,
-    ImageError,
-    VolumeError,
-)
+from glancearchive.errors import ArchiveError, ChainError, FormatError, HeaderError, VolumeError
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType, is_ancillary
-from glancearchive.format.imageparts import ImagePart
-from glancearchive.format.schema import ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End, FrameRun
-from glancearchive.format.session import Account
+from glancearchive.format.saidagain import Complaints, SaidAgain
+from glancearchive.format.schema import CatalogPart, Checkpoint, End
 from glancearchive.format.structured import Content, check_supported, read_structured
 from glancearchive.format.volume import Volume
 
@@ -78,13 +71,9 @@ class VolumeScan:
         self._chain_whole = True
         self._previous: bytes | None = None
         self._frames: list[RecordHeader] | None = []  # since the last commit record; None: some are not known
-        self._catalogs: list[CatalogRow] | None = []
         self._awaiting_copy: RecordHeader | None = None
         self._in_catalogs = False
-        self._said: ArchiveHeader | None = None  # the header as this volume said it first
-        self._begun: set[int] = set()  # images that have a part in this volume
-        self._session: Account | None = None  # what the checkpoints of this session said; None: some are not known
-        self._repeated: Account | None = None  # what its catalogs said
+        self._again = SaidAgain(number)
 
     def __iter__(self) -> Iterator[Step]:
         broken_off = False
@@ -123,7 +112,8 @@ class VolumeScan:
                 "bytes follow the end of the archive", volume=error.volume, begin=error.begin, end=self.volume.size
             )
         self.ended = False
-        self._frames = self._previous = self._session = self._catalogs = None
+        self._frames = self._previous = None
+        self._again.forget()
         self.position.forget()
         return error
 
@@ -188,8 +178,7 @@ class VolumeScan:
         except FormatError as error:
             step.faults.append(error)
             # Its header is whole, so the chain can be followed across it; what it said cannot be known.
-            self._session = None
-            self._catalogs = None if header.type == RecordType.CATALOG else self._catalogs
+            self._again.unread(header.type)
             if header.type in (RecordType.CHECKPOINT, RecordType.END):
                 self._previous, self._frames = header.record_digest, []
                 self.position.blocks = self.position.images = None
@@ -212,19 +201,17 @@ class VolumeScan:
         check_supported(content, {"volume": self.volume.name, "begin": header.offset, "end": header.end})
         if self.header is not None and content.shared() != self.header.shared():
             step.faults.append(self._fault(VolumeError, header, "the volume's header differs from that of the others"))
-        expected = (self.position.numbers[RecordType.FRAME], self.position.blocks)
+        frame, block = self.position.numbers[RecordType.FRAME], self.position.blocks
         if self.number == 1:
-            expected = content.origin
-        for name, value, known in zip(
-            ("first_frame", "first_block"), (content.first_frame, content.first_block), expected, strict=True
-        ):
-            if known is not None and value != known:
-                step.faults.append(self._fault(ChainError, header, f"{name} is {value}, expected {known}"))
+            frame, block = content.origin
+        self._expect("first_frame", content.first_frame, frame, header, step)
+        self._expect("first_block", content.first_block, block, header, step)
         if self.number == 1 and content.previous is not None:
             step.faults.append(self._fault(ChainError, header, "volume 1 names a volume before it"))
         elif self.number > 1 and self.position.previous_end not in (None, content.previous):
             step.faults.append(self._fault(ChainError, header, "does not follow the end of the volume before"))
-        self.header = self._said = content
+        self.header = content
+        self._again.front(content)
         self.position.numbers[RecordType.FRAME], self.position.blocks = content.first_frame, content.first_block
         self._begin_session(header)
 
@@ -233,32 +220,22 @@ class VolumeScan:
         self._previous = header.record_digest
         self._frames = []
         self._in_catalogs = False
-        self._session = Account(self.number, self.header.block_size)
-        self._repeated = Account(self.number, self.header.block_size)
+        self._again.begin_session(self.header.block_size)
 
     def _commit(self, header: RecordHeader, previous: bytes, step: Step) -> None:
         if self._previous is not None and previous != self._previous:
             step.faults.append(self._fault(ChainError, header, "does not name the commit record before it"))
         self._previous = header.record_digest
 
-    def _repeats(self, header: RecordHeader, said: ArchiveHeader, step: Step) -> None:
-        if self._said not in (None, said):
-            step.faults.append(self._fault(ChainError, header, "repeats another header than the volume's"))
-        self._said = self._said or said
-
     def _checkpoint(self, header: RecordHeader, content: Checkpoint, step: Step) -> None:
         self._commit(header, content.previous, step)
         if content.header is not None:
-            self._repeats(header, content.header, step)
+            self._complain(header, self._again.header(content.header), step)
         if self._in_catalogs:
             step.faults.append(self._fault(ChainError, header, "a checkpoint after a catalog"))
         run = content.frames
-        for name, value, known in (
-            ("first_block", run.first_block, self.position.blocks),
-            ("first_frame", run.first_frame, self._next_frame()),
-        ):
-            if known is not None and value != known:
-                step.faults.append(self._fault(ChainError, header, f"{name} is {value}, expected {known}"))
+        self._expect("first_block", run.first_block, self.position.blocks, header, step)
+        self._expect("first_frame", run.first_frame, self._next_frame(), header, step)
         if self._frames is not None:
             seen = [(one.offset, one.stored_size, one.raw_size, one.payload_digest) for one in self._frames]
             if seen != run.rows.tolist():
@@ -274,7 +251,11 @@ class VolumeScan:
                 message = f"image number {part.number}, the next one is {known}"
                 step.faults.append(self._fault(ChainError, header, message))
             self.position.images = max(known, part.number + 1)
-        self._learn(self._session, content.images, run, header, step)
+        self._complain(header, self._again.checkpoint(content), step)
+
+    def _expect(self, name: str, value: int, known: int | None, header: RecordHeader, step: Step) -> None:
+        if known is not None and value != known:
+            step.faults.append(self._fault(ChainError, header, f"{name} is {value}, expected {known}"))
 
     def _next_frame(self) -> int | None:
         """The number that the first frame since the last commit record had to have."""
@@ -285,37 +266,7 @@ class VolumeScan:
         self._in_catalogs = True
         if self._frames:
             step.faults.append(self._fault(ChainError, header, "a catalog after frames that no checkpoint commits"))
-        if self._catalogs is not None:
-            row = (header.number, header.offset, header.stored_size, header.raw_size, header.payload_digest)
-            self._catalogs.append(CatalogRow(content.kind, *row))
-        self._learn(self._repeated, content.images or (), content.frames, header, step)
-
-    def _learn(
-        self,
-        into: Account | None,
-        images: tuple[ImagePart, ...],
-        run: FrameRun | None,
-        header: RecordHeader,
-        step: Step,
-    ) -> None:
-        if into is None:
-            return
-        if run is not None:
-            try:
-                into.add_frames(run)
-            except ValueError as error:
-                step.faults.append(self._fault(ChainError, header, str(error)))
-        for part in images:
-            if into is self._session and into.has_ended(part.number):
-                step.faults.append(self._fault(ImageError, header, f"image {part.number} goes on after its end"))
-            try:
-                into.add_part(part)
-            except ValueError as error:
-                step.faults.append(self._fault(ImageError, header, str(error)))
-            if into is self._session and part.begin is None and part.number not in self._begun:
-                message = f"the first part of image {part.number} in this volume does not say what the image is"
-                step.faults.append(self._fault(ImageError, header, message))
-            self._begun.add(part.number)
+        self._complain(header, self._again.catalog(header, content), step)
 
     def _end(self, header: RecordHeader, content: End, step: Step) -> None:
         self._commit(header, content.previous, step)
@@ -323,9 +274,7 @@ class VolumeScan:
             step.faults.append(self._fault(ChainError, header, "an end record after frames that no checkpoint commits"))
         if self.end is not None and self.end.final and not content.final:
             step.faults.append(self._fault(ChainError, header, "another volume follows a session that was the last"))
-        self._repeats(header, content.header, step)
-        if self._catalogs is not None and content.catalog != tuple(self._catalogs):
-            step.faults.append(self._fault(ChainError, header, "lists other catalogs than the volume has"))
+        self._complain(header, self._again.header(content.header), step)
         totals = (
             ("frames", content.frames, self._next_frame()),
             ("blocks", content.blocks, self.position.blocks),
@@ -334,16 +283,16 @@ class VolumeScan:
         for name, value, known in totals:
             if known is not None and value != known:
                 step.faults.append(self._fault(ChainError, header, f"counts {value} {name}, expected {known}"))
-        if self._session is not None and self._repeated is not None:
-            difference = self._session.difference(self._repeated)
-            if difference:
-                step.faults.append(self._fault(ChainError, header, f"the catalog {difference}"))
+        self._complain(header, self._again.end(content), step)
         self.end = content
         self.position.previous_end = header.record_digest
         self.position.blocks, self.position.images = content.blocks, content.images
         self.position.numbers[RecordType.FRAME] = content.frames
         self._begin_session(header)
         self._awaiting_copy = header
+
+    def _complain(self, header: RecordHeader, complaints: Complaints, step: Step) -> None:
+        step.faults += [self._fault(kind, header, message) for kind, message in complaints]
 
     def _fault(self, kind: type[FormatError], header: RecordHeader, message: str) -> FormatError:
         name = RecordType(header.type).name.lower() if not is_ancillary(header.type) else f"type {header.type}"

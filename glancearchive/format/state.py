@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from glancearchive.format.archiveheader import INCREMENTAL, REPAIR, ArchiveHeader, BaseName, RepairedName
 from glancearchive.format.blockindex import BlockIndex
 from glancearchive.format.catalog import Catalog, Entry
 from glancearchive.format.compression import LEVELS
@@ -15,17 +16,7 @@ from glancearchive.format.consolidate import Consolidator
 from glancearchive.format.frameindex import FrameIndex
 from glancearchive.format.header import HEADER_SIZE, RecordHeader, RecordType
 from glancearchive.format.imageparts import ZEROS
-from glancearchive.format.schema import (
-    INCREMENTAL,
-    REPAIR,
-    ArchiveHeader,
-    BaseName,
-    CatalogRow,
-    Checkpoint,
-    End,
-    FrameRun,
-    RepairedName,
-)
+from glancearchive.format.schema import CatalogRow, Checkpoint, End, FrameRun
 from glancearchive.version import __version__
 
 

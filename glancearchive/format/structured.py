@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from glancearchive.errors import ChainError, FormatError, RecordError, UnsupportedError
+from glancearchive.format.archiveheader import INCREMENTAL, REPAIR, ArchiveHeader
 from glancearchive.format.compression import LEVELS, compress, max_stored_size
 from glancearchive.format.encoding import pack, unpack
 from glancearchive.format.hashing import digest
 from glancearchive.format.header import HEADER_SIZE, MAX_STRUCTURED_SIZE, RecordHeader, RecordType
-from glancearchive.format.schema import INCREMENTAL, REPAIR, ArchiveHeader, CatalogPart, CatalogRow, Checkpoint, End
+from glancearchive.format.schema import CatalogPart, CatalogRow, Checkpoint, End
 from glancearchive.format.volume import Volume
 
 Content = ArchiveHeader | Checkpoint | CatalogPart | End

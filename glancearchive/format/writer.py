@@ -5,26 +5,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from glancearchive.errors import FormatError, ImageError, LocalError, UsageError
+from glancearchive.errors import LocalError, UsageError
+from glancearchive.format.allornothing import AllOrNothing
 from glancearchive.format.base import Base
 from glancearchive.format.blockindex import ABSENT, BlockIndex
 from glancearchive.format.blockstore import BlockStore, Stretch
 from glancearchive.format.catalog import Entry
 from glancearchive.format.compression import LEVELS
-from glancearchive.format.content import Content, FrameCache, Segment
-from glancearchive.format.frameindex import Frame
+from glancearchive.format.content import Segment
 from glancearchive.format.growing import DEFAULT_MEMORY, Room
 from glancearchive.format.hashing import Digests
 from glancearchive.format.imageparts import ZEROS, ImageBegin
@@ -34,17 +33,13 @@ from glancearchive.format.packer import FramePacker, PackedFrame
 from glancearchive.format.places import Places, Split
 from glancearchive.format.resume import open_archive
 from glancearchive.format.state import Relation
-from glancearchive.format.volume import Volume
 from glancearchive.format.volumechain import MOST_SAID, VolumeChain
-from glancearchive.format.volumes import part_of
-
-log = logging.getLogger("glancearchive")
+from glancearchive.format.writtenframes import WrittenFrames
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _BESIDES = 12 << 10  # bytes that an image's end and an extent take at most, and what is besides
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
-_READ_BACK = 24 << 20  # bytes of frames kept at hand to go on with an image: all else that a dump needs comes besides
 _NOBODY = -1  # as the number of an image that blocks belong to
 
 
@@ -101,13 +96,15 @@ class ArchiveWriter:
         if base is not None:
             state.catalog.frames.continue_from(base.frames, base.name.blocks)
         self._chain = VolumeChain(self._places, state, volume)
+        self._written = WrittenFrames(self._places, state, base)
         self.header = state.header
         level = state.header.level if state.header.level in LEVELS else level
         self._lock = threading.RLock()
+        self._whole = AllOrNothing(self._lock, lambda: self.part_path)
         self._packer = FramePacker(
             LEVELS[level], self.header.block_size, threads, state.blocks, self._chain.write_frame
         )
-        self._blocks = BlockStore(self._packer, self.header.block_size, state.index, self._check_frame_of)
+        self._blocks = BlockStore(self._packer, self.header.block_size, state.index, self._written.check)
         self._state = state
         self._most_said = _MAX_BEGIN if split is None or split.size is None else largest_part(self.header, split.size)
         self._images = state.images  # begun so far
@@ -116,8 +113,6 @@ class ArchiveWriter:
         self._interval = interval
         self._clock = clock
         self._last_commit = clock()
-        self._failure: BaseException | None = None
-        self._cache = FrameCache(self._read_back, _READ_BACK)
         self._recorded = {entry.begin.id: entry for entry in state.catalog.current() if entry.begin is not None}
 
     @property
@@ -168,13 +163,7 @@ class ArchiveWriter:
         `progress` is given these bytes, as they are read back. Raises FormatError when they cannot be read.
         """
         assert entry.begin is not None
-        extents, gaps = entry.extents()
-        if gaps:
-            raise ImageError(f"image {entry.begin.id}: {len(gaps)} parts of it are described nowhere")
-        described = int(extents[:, 1].sum()) * self.header.block_size
-        if size is not None and described - self.header.block_size < size < described:
-            described = size  # all of it, the last block filled up with zeros; only its end was not committed
-        content = Content(described, extents, self._state.catalog.frames, self._cache, self.header.block_size)
+        content = self._written.content(entry, size)
         image = self._image(entry.number, entry.begin)
         image.go_on(content, progress)
         image.stored, image.said_in = self._state.stored_bytes(entry), self._state.said_in[entry.number]
@@ -182,37 +171,6 @@ class ArchiveWriter:
             self._chain.live[entry.number] = image
             self._gone_on.add(entry.number)
         return image
-
-    def _check_frame_of(self, block: int) -> tuple[int, int, bool]:
-        """Whether the frame that an earlier run put `block` into is whole as stored; see `BlockStore`."""
-        if self._base is not None and block < self._base.name.blocks:
-            return 0, self._base.name.blocks, True  # whoever reads the increment may have another copy of the base
-        frame = self._state.catalog.frames.find(block)
-        assert frame is not None  # the digests came with the frames
-        try:
-            with self._opened(frame) as volume:
-                volume.read_payload(frame.header())
-        except (FormatError, LocalError) as error:
-            log.warning("%s; its blocks are stored again where they are needed", error)
-            return frame.first_block, frame.first_block + frame.blocks, False
-        return frame.first_block, frame.first_block + frame.blocks, True
-
-    @contextmanager
-    def _opened(self, frame: Frame) -> Iterator[Volume]:
-        """The volume that `frame` is in, for as long as it is needed: its medium may have to leave."""
-        path = self._places.of(frame.volume)
-        try:
-            volume = Volume(part_of(path))
-        except LocalError:
-            volume = Volume(path)  # it has, or has just got, its name
-        with closing(volume):
-            yield volume
-
-    def _read_back(self, frame: Frame) -> bytes:
-        if self._base is not None and frame.archive_id != self._state.archive_id:
-            return self._base.read_frame(frame)
-        with self._opened(frame) as volume:
-            return volume.read_raw(frame.header())
 
     def begin(
         self, image_id: str, metadata: Mapping[str, Any], members: Sequence[Mapping[str, Any]] = ()
@@ -259,30 +217,6 @@ class ArchiveWriter:
         with self._whole():
             expected = next((start + count for start, count in image.rows[:-3:-1] if start != ZEROS), ABSENT)
             return self._blocks.store(stretches, image.number, expected)
-
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """All or nothing, with the lock held: what fails in here leaves a writer that refuses to go on.
-
-        Otherwise another thread would commit what was done by halves. Raises LocalError.
-        """
-        with self._lock:
-            if isinstance(self._failure, LocalError):  # which says all that there is to say
-                raise type(self._failure)(str(self._failure)) from self._failure
-            if self._failure is not None:
-                raise LocalError(f"{self.part_path}: cannot be gone on with: {self._failure}")
-            try:
-                yield
-            except LocalError as error:
-                self._failure = error
-                raise
-            except Exception as error:
-                self._failure = error
-                message = f"{self.part_path}: cannot be written: {type(error).__name__}: {error}"
-                raise LocalError(message) from error
-            except BaseException as error:
-                self._failure = error
-                raise
 
     def _taken(self, extents: int) -> None:
         with self._lock:
@@ -361,5 +295,5 @@ class ArchiveWriter:
     def close(self) -> None:
         """Let go of the file as it is. What was committed can be read and gone on from; the rest is lost."""
         self._packer.close()
-        self._cache.close()
+        self._written.close()
         self._chain.close()

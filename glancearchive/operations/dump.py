@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -31,20 +31,30 @@ log = logging.getLogger("glancearchive")
 
 @dataclass(slots=True)
 class Dump:
-    """A dump under way: take all `outcomes`, then look at `root_digest`."""
+    """A dump under way: take all `outcomes`, then look at `root_digest`. `writer` is what writes it, if anything does.
+
+    With `complete_before` the archive was finished already, as `before`, of `size` bytes, and nothing is done.
+    """
 
     outcomes: Iterator[Outcome]
-    written: Callable[[], int] = int
-    root_digest: bytes = field(default=b"")
-    begun: Callable[[], bool] = bool  # whether there is anything in the archive
-    part: Callable[[], Path | None] = lambda: None  # the volume under way
-    volumes: Callable[[], Sequence[Path]] = list  # those of the archive
-    complete_before: bool = False  # the archive was finished already, and nothing was done
+    writer: ArchiveWriter | None = None
+    root_digest: bytes = b""
+    before: Sequence[Path] = ()
+    size: int = 0
+
+    @property
+    def complete_before(self) -> bool:
+        return bool(self.before)
+
+    @property
+    def volumes(self) -> Sequence[Path]:
+        """The volumes of the archive, none when there is none."""
+        return self.before if self.writer is None else self.writer.volumes
 
     @property
     def stored(self) -> int:
         """Bytes that the archive has by now, 0 when there is none."""
-        return self.written()
+        return self.size if self.writer is None else self.writer.stored
 
 
 class _Begun:
@@ -129,13 +139,7 @@ def dump(
         log.warning("going on with %s, which an earlier run has begun", writer.part_path)
     elif writer.resumed:
         log.warning("going on after %s, which is finished", writer.gone_on_with)
-    result = Dump(
-        iter(()),
-        lambda: writer.stored,
-        begun=lambda: not writer.empty,
-        part=lambda: writer.part_path,
-        volumes=lambda: writer.volumes,
-    )
+    result = Dump(iter(()), writer)
 
     def run() -> Iterator[Outcome]:
         try:
@@ -241,7 +245,7 @@ def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, cov
                 findings = list(filter(None, map(_finding, archive)))
                 size = sum(volume.size for volume in archive.volumes.values())
                 root = archive.root_digest
-                return Dump(iter(findings), lambda: size, root, volumes=lambda: volumes, complete_before=True)
+                return Dump(iter(findings), root_digest=root, before=volumes, size=size)
             origin = archive.header.source
     except FormatError:
         raise LocalError(f"{path}: exists already, and is no archive") from None

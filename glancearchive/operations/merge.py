@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from glancearchive.errors import FormatError, UsageError
 from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.blockstore import Stretch
 from glancearchive.format.compression import decompress
@@ -25,7 +26,6 @@ from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA, ZEROS, Ex
 from glancearchive.format.lookahead import look_ahead
 from glancearchive.format.packer import PackedFrame
 from glancearchive.format.reader import Archive
-from glancearchive.format.schema import ArchiveHeader
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome

@@ -55,13 +55,7 @@ def patch(
         index_directory=index_directory,
         relation=belonging,
     )
-    result = Dump(
-        iter(()),
-        lambda: writer.stored,
-        begun=lambda: not writer.empty,
-        part=lambda: writer.part_path,
-        volumes=lambda: writer.volumes,
-    )
+    result = Dump(iter(()), writer)
 
     def run() -> Iterator[Outcome]:
         with writer.kept():

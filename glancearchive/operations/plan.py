@@ -27,12 +27,12 @@ from glancearchive.endpoints.image_list import Json
 from glancearchive.endpoints.payload import Payload
 from glancearchive.endpoints.prospects import Prospects
 from glancearchive.errors import LocalError
+from glancearchive.format.archiveheader import DEFAULT_BLOCK_SIZE
 from glancearchive.format.base import Base
 from glancearchive.format.catalog import Entry
 from glancearchive.format.places import Places, Split
 from glancearchive.format.reader import Archive
 from glancearchive.format.resume import check_header, check_limit
-from glancearchive.format.schema import DEFAULT_BLOCK_SIZE
 from glancearchive.format.state import Relation, new_header
 from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target

@@ -10,6 +10,7 @@ import numpy as np
 
 from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
+from glancearchive.format.archiveheader import ArchiveHeader
 from glancearchive.format.blockindex import ABSENT
 from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.compression import LEVELS, decompress
@@ -22,7 +23,6 @@ from glancearchive.format.lookahead import look_ahead
 from glancearchive.format.packer import PackedFrame
 from glancearchive.format.places import Split
 from glancearchive.format.reader import Archive
-from glancearchive.format.schema import ArchiveHeader
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome

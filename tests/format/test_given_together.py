@@ -12,6 +12,7 @@ import pytest
 import glancearchive
 from glancearchive.errors import UsageError
 from glancearchive.format import reader, state
+from glancearchive.format.archiveheader import RepairedName
 from glancearchive.format.base import open_base
 from glancearchive.format.catalog import Entry
 from glancearchive.format.extents import ExtentMap
@@ -20,7 +21,6 @@ from glancearchive.format.imageparts import COMPLETE, NO_DATA, ImageBegin, Image
 from glancearchive.format.isolated import read_isolated, write_isolated
 from glancearchive.format.overlay import mend
 from glancearchive.format.places import Split
-from glancearchive.format.schema import RepairedName
 from glancearchive.format.state import Relation
 from glancearchive.format.writer import ArchiveWriter
 from tests.format.samples import BLOCK, add

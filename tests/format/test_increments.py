@@ -22,6 +22,7 @@ from glancearchive.errors import (
     UsageError,
     VolumeError,
 )
+from glancearchive.format.archiveheader import BaseName, RepairedName
 from glancearchive.format.base import open_base
 from glancearchive.format.compression import LEVELS, compress, decompress
 from glancearchive.format.encoding import pack, unpack
@@ -31,7 +32,6 @@ from glancearchive.format.header import HEADER_SIZE, ISOLATED, RecordHeader, Rec
 from glancearchive.format.isolated import read_isolated, write_isolated
 from glancearchive.format.padding import padding_bound
 from glancearchive.format.places import Split
-from glancearchive.format.schema import BaseName, RepairedName
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action

@@ -11,12 +11,12 @@ import pytest
 import glancearchive
 from glancearchive.endpoints.archive_source import ArchiveSource
 from glancearchive.errors import HeldError, LocalError, UsageError
+from glancearchive.format.archiveheader import BaseName
 from glancearchive.format.base import Base, open_base
 from glancearchive.format.header import RecordHeader, RecordType
 from glancearchive.format.isolated import write_isolated
 from glancearchive.format.needlist import NeedList
 from glancearchive.format.scan import Position, VolumeScan
-from glancearchive.format.schema import BaseName
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action

@@ -115,7 +115,7 @@ def test_reading_back_does_not_wait_for_who_waits_for_it(tmp_path: Path) -> None
     with glancearchive.open(tmp_path / "x.gla.part") as archive:
         (frame,) = archive.catalog.frames
     with writer._lock:
-        reader = threading.Thread(target=writer._read_back, args=[frame], daemon=True)
+        reader = threading.Thread(target=writer._written.read, args=[frame], daemon=True)
         reader.start()
         reader.join(30)
         assert not reader.is_alive()
