@@ -29,7 +29,7 @@ from glancearchive.zeros import are_zeros
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
 _LONGEST_REASON = 1000  # characters
-_AHEAD = 16  # how much is looked at while others have the lock, in steps
+_AHEAD = 4  # how much is looked at while others have the lock, in steps
 _BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
 
 
