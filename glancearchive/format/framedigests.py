@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from glancearchive.format.frameindex import FrameKey
+from glancearchive.format.frameindex import Frame, FrameKey
 from glancearchive.format.growing import GrowingArray, Room
 from glancearchive.format.hashing import Digests
 
@@ -31,11 +33,48 @@ class FrameDigests:
 
     def get(self, frame: FrameKey) -> Digests | None:
         """The digests of `frame` in order, to be used before others are added; None when there are none."""
-        place = self._places.get(frame)
-        return None if place is None else self._rows.rows[self._begins[place] : self._begins[place + 1]]
+        return self.rows(*self.span(frame)) if frame in self._places else None
 
-    def __getitem__(self, frame: FrameKey) -> Digests:
-        found = self.get(frame)
-        if found is None:
-            raise KeyError(frame)
-        return found
+    def span(self, frame: FrameKey) -> tuple[int, int]:
+        """Where those of `frame` are among all: from which to which, exclusive. An empty span where there are none."""
+        place = self._places.get(frame)
+        return (0, 0) if place is None else (self._begins[place], self._begins[place + 1])
+
+    def rows(self, begin: int, end: int) -> Digests:
+        """The digests from the `begin`-th to the `end`-th, exclusive, as they were added; as for `get`."""
+        return self._rows.rows[begin:end]
+
+
+class BlockDigests:
+    """The digests of blocks by their numbers: those in `digests` of `frames`, which are in order of their blocks.
+
+    As a rule a few runs in which both go on alike, so that an image of very many extents is soon looked up.
+    """
+
+    def __init__(self, digests: FrameDigests, frames: Iterable[Frame]) -> None:
+        self._digests = digests
+        self._firsts: list[int] = []  # of each run the number of its first block
+        self._ends: list[int] = []  # the number after its last
+        self._begins: list[int] = []  # where the digests of its blocks begin
+        for frame in frames:
+            begin, end = digests.span(frame.key)
+            count = min(frame.blocks, end - begin)  # one of another size than the index says is a fault by itself
+            if not count:
+                continue
+            run = self._ends[-1] - self._firsts[-1] if self._ends else 0
+            if run and (frame.first_block, begin) == (self._ends[-1], self._begins[-1] + run):
+                self._ends[-1] += count
+                continue
+            self._firsts.append(frame.first_block)
+            self._ends.append(frame.first_block + count)
+            self._begins.append(begin)
+
+    def of(self, start: int, count: int) -> Iterator[Digests]:
+        """Those of `count` blocks from number `start` on, in pieces; of blocks without any there is nothing."""
+        run, end = max(0, bisect_right(self._firsts, start) - 1), start + count
+        while run < len(self._firsts) and self._firsts[run] < end:
+            first, last = max(start, self._firsts[run]), min(end, self._ends[run])
+            if first < last:
+                offset = self._begins[run] - self._firsts[run]
+                yield self._digests.rows(offset + first, offset + last)
+            run += 1

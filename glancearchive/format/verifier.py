@@ -16,8 +16,9 @@ import numpy as np
 
 from glancearchive.errors import FormatError, GlanceHashError, ImageError, MissingError, StrangerError
 from glancearchive.format.archived import ArchivedImage
-from glancearchive.format.catalog import PATCH, UNFINISHED, Entry
+from glancearchive.format.catalog import PATCH, UNFINISHED
 from glancearchive.format.framecheck import FrameCheck
+from glancearchive.format.framedigests import BlockDigests
 from glancearchive.format.hashing import ImageDigest
 from glancearchive.format.imageparts import COMPLETE, FAILED, ZEROS, Extents
 from glancearchive.format.reader import Archive
@@ -175,8 +176,6 @@ class _ImageCheck:
     """The layers ``image`` and ``glance``."""
 
     def __init__(self, archive: Archive, check: FrameCheck, depth: Depth, progress: Callable[[int], None]) -> None:
-        self._archive = archive
-        self._check = check
         self._depth = depth
         self._progress = progress
         self.stopped = False  # another thread has asked for the end
@@ -185,6 +184,8 @@ class _ImageCheck:
         self._bad_frames = [check.bad[frame.key] for frame in bad]  # in order of their blocks
         self._bad_begins = np.array([frame.first_block for frame in bad], dtype=np.uint64)
         self._bad_ends = np.array([frame.first_block + frame.blocks for frame in bad], dtype=np.uint64)
+        counted = archive.catalog.frames.with_base() if depth >= Depth.FULL else ()
+        self._digests = BlockDigests(check.digests, counted)
 
     def check(self, image: ArchivedImage) -> tuple[list[str], list[FormatError]]:
         """What is described nowhere of `image`, and what is wrong with it or with the frames it needs."""
@@ -195,8 +196,8 @@ class _ImageCheck:
 
     def _faults(self, image: ArchivedImage, *, whole: bool) -> list[FormatError]:
         """What is wrong with the frames it needs; where it is described as a `whole`, also with what they give."""
-        entry, faults = image.entry, list[FormatError]()
-        extents, _ = entry.extents()
+        faults = list[FormatError]()
+        extents, _ = image.entry.extents()
         data = extents[extents[:, 0] != ZEROS]
         if self._bad_frames:
             # The bad frames from the first that ends after the extent begins, to the last that begins before it ends.
@@ -209,24 +210,19 @@ class _ImageCheck:
         if faults or not whole or self._depth < Depth.FULL:
             return faults
         assert image.size is not None
-        if self._digest(entry, extents, image.size) != image.digest:
+        if self._digest(extents, image.size) != image.digest:
             return [ImageError(f"image {image.id}: the image digest does not match its blocks")]
         return self._hash_faults(image) if self._depth >= Depth.GLANCE else []
 
-    def _digest(self, entry: Entry, extents: Extents, size: int) -> bytes:
+    def _digest(self, extents: Extents, size: int) -> bytes:
         """The image digest, from the digests that were computed of its blocks."""
         digest = ImageDigest()
         for start, count in extents.tolist():
             if start == ZEROS:
                 digest.zeros(count)
                 continue
-            at, end = start, start + count
-            while at < end:
-                frame = self._archive.catalog.frames.find(at)
-                assert frame is not None, f"the extents of image {entry.number} were checked"
-                stop = min(end, frame.first_block + frame.blocks)
-                digest.data(self._check.digests[frame.key][at - frame.first_block : stop - frame.first_block])
-                at = stop
+            for digests in self._digests.of(start, count):
+                digest.data(digests)
         return digest.digest(size)
 
     def _hash_faults(self, image: ArchivedImage) -> list[FormatError]:
