@@ -214,6 +214,21 @@ def test_it_needs_none_of_the_libraries_for_servers(here: Path) -> None:
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+def test_a_server_by_its_address_needs_no_openstacksdk() -> None:
+    """To import it is a third of what such a command would take to start."""
+    program = (
+        "import sys\n"
+        "from glancearchive.endpoints.connect import connect\n"
+        "from glancearchive.errors import ConnectError\n"
+        "try:\n"
+        "    connect('127.0.0.1:1')\n"
+        "except ConnectError:\n"
+        "    print('openstack' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=environ(), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 # On the command line.
 
 

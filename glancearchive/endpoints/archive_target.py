@@ -18,7 +18,6 @@ from glancearchive.format.imagewriter import ImageWriter
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Digest, Image, Outcome, Progress, Source
 from glancearchive.streamhash import StreamHash, computable
-from glancearchive.zeros import known
 
 log = logging.getLogger("glancearchive")
 
@@ -133,7 +132,7 @@ class ArchiveTarget:
                 log.info("image %s: going on at byte %d", image, writer.size)
             progress.start(image, writer.size)
             try:
-                for piece in map(known, source.read(image, writer.size)):
+                for piece in source.read(image, writer.size):
                     hashes.update(piece)
                     writer.write(piece)
                     progress.advance(image, len(piece))

@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from glancearchive.errors import ImageFileError
 from glancearchive.image import Buffer
-from glancearchive.zeros import PIECE, zeros
+from glancearchive.zeros import PIECE, known, zeros
 
 SUFFIXES = (".img", ".raw", ".dd", ".qcow2", ".qcow", ".vmdk", ".vdi", ".vhd", ".vhdx", ".iso")
 """What the names of disk images end in, in lower case."""
-
 
 LABEL = "files"
 """Where images come from that were such files, as an archive's header calls it."""
@@ -80,7 +79,7 @@ class DiskFile:
                 file.seek(begin)
                 while at < end:
                     wanted = min(PIECE, end - at)
-                    piece = file.read(wanted) if data else zeros(wanted)
+                    piece = known(file.read(wanted)) if data else zeros(wanted)
                     if not piece:
                         raise ImageFileError(f"{self.path}: ends at byte {at}, and had {self.size} bytes before")
                     at += len(piece)
