@@ -24,9 +24,9 @@ def mapped(descriptor: int, begin: int, end: int) -> Iterator[memoryview | None]
     """
     # A page of a mapping that cannot be read (a bad sector, a file that is cut, a disk that is gone) ends whoever
     # touches it, by SIGBUS and without a word. So the system is asked for all of them first, by a call that says that
-    # it failed. What is left are milliseconds: a file that somebody cuts just here while it is looked at, or a page
-    # that the system drops again in that time and can read no more. Then the program ends, with no result; it never
-    # takes for whole what is not.
+    # it failed. What is left: a file that somebody cuts here, or before here, while this is looked at, or a page that
+    # the system drops again in that time and can read no more. Then the program ends, with no result; it never takes
+    # for whole what is not.
     mapping = _map(descriptor, begin, end)
     if mapping is None:
         yield None
