@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from glancearchive.cli.logs import LogFile
 from tests.archives import write_archive
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import Glance
@@ -91,6 +94,16 @@ def test_warnings_and_findings_stand_in_it(tmp_path: Path) -> None:
     assert [one for one in told if "500 Internal Server Error: no INFO; attempt 2 of 3 in 1 s" in one]
     assert [one for one in told if one.startswith(f"failed: {server.bad['id']} ")]
     assert [one for one in told if one.startswith(f"copied: {server.good['id']} ")]
+
+
+def test_lines_are_in_the_order_of_their_times(tmp_path: Path) -> None:
+    """Also when a thread is held up between what happened and its line."""
+    first, second = (logging.LogRecord("x", logging.INFO, "", 0, text, None, None) for text in ("first", "second"))
+    first.created, second.created = 1000.0, 2000.0
+    with closing(LogFile(tmp_path / "log")) as log:
+        log.handle(second)
+        log.handle(first)
+    assert messages(tmp_path / "log") == ["second", "first"]
 
 
 def test_no_secret_is_ever_logged(cloud: Cloud, tmp_path: Path) -> None:

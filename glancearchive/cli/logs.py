@@ -73,7 +73,7 @@ def _log_to(path: Path) -> None:
     """Raises UsageError and LocalError."""
     _refuse_other_files(path)
     try:
-        logging.getLogger().addHandler(_File(path))
+        logging.getLogger().addHandler(LogFile(path))
     except OSError as error:
         raise LocalError(f"--log-file {path}: {error.strerror}") from None
     python = sys.version.split()[0]
@@ -109,14 +109,15 @@ class _People(logging.Handler):
                 say(f"glancearchive: {record.getMessage()}", _COLOURS.get(record.levelno))
 
 
-class _File(logging.FileHandler):
+class LogFile(logging.FileHandler):
     """One line for each record: the time, how grave it is, the thread, and the message with nothing to act on in it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="milliseconds")
+        # Not when the record was made: another thread may have written a later one meanwhile.
+        time = datetime.now().astimezone().isoformat(timespec="milliseconds")
         text = f"{time} {record.levelname:<7} {record.threadName}: {printable(record.getMessage())}"
         if record.exc_info:
             trace = logging.Formatter().formatException(record.exc_info)
