@@ -29,16 +29,15 @@ from glancearchive.zeros import are_zeros
 
 _STEP = 1 << 20  # bytes looked at together; a multiple of every block size
 _LONGEST_REASON = 1000  # characters
-_AHEAD = 4  # how much is looked at while others have the lock, in steps
-_BATCH = 16 << 20  # bytes that go to the store together: frames of two images at once must not alternate between them
 
 
 class ImageWriter:
     """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
 
     `lock` guards what is waiting for the store and the extents, which checkpoints take while other threads bring
-    images in. With it held, `store` gives the non-zero blocks of stretches their numbers. `on_taken` is told after
-    every stretch how many extents there are more, `on_end` is called once, when the image ends.
+    images in. With it held, `store` gives the non-zero blocks of stretches their numbers, of about `batch` bytes at a
+    time. `on_taken` is told after every stretch how many extents there are more, `on_end` is called once, when the
+    image ends.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class ImageWriter:
         key: bytes,
         block_size: int,
         store: Callable[[ImageWriter, Sequence[Stretch]], npt.NDArray[np.int64]],
+        batch: int,
         on_taken: Callable[[int], None],
         on_end: Callable[[ImageWriter], None],
     ) -> None:
@@ -64,6 +64,7 @@ class ImageWriter:
         self._key = key
         self._block_size = block_size
         self._store = store
+        self._batch = batch
         self._on_taken = on_taken
         self._on_end = on_end
         # What was looked at; a number stands for so many zero blocks. Whoever has the lock takes from its front.
@@ -134,14 +135,14 @@ class ImageWriter:
             self._hand_over(len(wanted))
 
     def _hand_over(self, item: Stretch | int) -> None:
-        """`item` goes to the store, later where others have the lock: meanwhile the next bytes can be looked at."""
+        """`item` goes to the store, later where others have the lock: meanwhile the next batch can be looked at."""
         self._looked_at.append(item)
-        if not self._lock.acquire(blocking=len(self._looked_at) >= _AHEAD):
+        if not self._lock.acquire(blocking=len(self._looked_at) * _STEP >= self._batch):
             return
         try:
             self._gather()
             rows = len(self.rows)
-            if self._waiting_size >= _BATCH:
+            if self._waiting_size >= self._batch:
                 self.flush()
             rows = len(self.rows) - rows
         finally:

@@ -210,7 +210,10 @@ class ArchiveWriter:
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
         key, block_size = self.header.hash_key, self.header.block_size
-        return ImageWriter(number, begin, self._lock, key, block_size, self._store, self._taken, self._image_ended)
+        batch = self._packer.batch
+        return ImageWriter(
+            number, begin, self._lock, key, block_size, self._store, batch, self._taken, self._image_ended
+        )
 
     def _store(self, image: ImageWriter, stretches: Sequence[Stretch]) -> npt.NDArray[np.int64]:
         """The numbers of the stretches' blocks, stored as far as they are new."""

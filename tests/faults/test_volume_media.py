@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.faults.kills import kill_when
 from tests.faults.media import ext4
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_loaded
-from tests.faults.zygote import Zygote
+from tests.faults.zygote import Child, Zygote
 
 STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
 SIZE = 3 * MIB
@@ -113,15 +115,19 @@ def test_someone_else_fills_the_disk(zygote: Zygote, region: Region, disks: list
     directories = ",".join(map(str, disks))
     child = zygote.start("dump", region.glance.url, "a.gla", "--spread", directories, "--json", **STEPS)
     part = disks[0] / "a.001.gla.part"
-    assert not kill_when(child, lambda: part.exists() and part.stat().st_size > MIB and fill(disks[0]))
+    assert not kill_when(child, lambda: part.exists() and part.stat().st_size > MIB and fill(disks[0], child))
     assert_archived([one for disk in disks for one in numbered(disk)], region)
 
 
-def fill(disk: Path) -> bool:
-    """Take most of the space there is; returns False."""
+def fill(disk: Path, child: Child) -> bool:
+    """Take most of the space there is, while the program stands still; returns False."""
     if not (disk / "more").exists():
+        child.signal(signal.SIGSTOP)
+        while child.state() not in "TZX":
+            time.sleep(0.0005)
         with (disk / "more").open("wb") as file:
             file.write(bytes(max(0, shutil.disk_usage(disk).free - MIB)))
+        child.signal(signal.SIGCONT)
     return False
 
 

@@ -55,8 +55,11 @@ class Child:
 
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
-        state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        return state not in "ZX"
+        return self.state() not in "ZX"
+
+    def state(self) -> str:
+        """One letter, as proc(5) has it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
     def stderr(self) -> str:
         """What it has said so far."""

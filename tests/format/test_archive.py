@@ -118,6 +118,27 @@ def test_several_threads_write_several_images(tmp_path: Path) -> None:
     check(sample)
 
 
+@pytest.mark.parametrize(("level", "batch"), [("default", 16 << 20), ("smallest", 8 << 20)])
+def test_images_written_in_turns_do_not_alternate_in_frames(tmp_path: Path, level: str, batch: int) -> None:
+    """What comes together of one image; of large frames it is less, which would take too much memory with them."""
+    data = {name: random.Random(name).randbytes(2 * batch) for name in ("a", "b")}
+    sample = Sample(tmp_path / "a.gla", data)
+    writer = ArchiveWriter(sample.path, level=level, interval=1e9)
+    images = {name: writer.begin(name, {"id": name}) for name in data}
+    for at in range(0, 2 * batch, 1 << 20):
+        for name, image in images.items():
+            image.write(data[name][at : at + (1 << 20)])
+    for name, image in images.items():
+        image.finish({"sha512": hashlib.sha512(data[name]).hexdigest()}, "sha512")
+    sample.root = writer.finish()
+    check(sample)
+    blocks = batch // BLOCK
+    with glancearchive.open(sample.path) as archive:
+        archive.load_extents()
+        found = {image.id: image.entry.extents()[0].tolist() for image in archive}
+    assert found == {"a": [[0, blocks], [2 * blocks, blocks]], "b": [[blocks, blocks], [3 * blocks, blocks]]}
+
+
 def test_same_block_is_stored_once(tmp_path: Path) -> None:
     rng = random.Random(8)
     block = rng.randbytes(BLOCK)
