@@ -29,7 +29,7 @@ from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Image, Outcome
 from glancearchive.operations.dump import dump
 from glancearchive.operations.transfer import transfer
-from glancearchive.zeros import PIECE
+from glancearchive.zeros import PIECE, are_zeros
 from tests.archives import write_archive
 from tests.cloud.glance import Glance
 from tests.cloud.images import ImageSet, pattern
@@ -476,6 +476,12 @@ def test_holes_cost_no_reading(parts: tuple[int, ...], tmp_path: Path, bytes_rea
         assert b"".join(pieces) == content[offset:]
         assert all(0 < len(piece) <= PIECE for piece in pieces)
         assert sum(bytes_read) <= sum(parts[::2]) * MIB
+
+
+def test_zeros_that_are_no_holes_are_made_out_where_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.img").write_bytes(b"data".ljust(MIB, b"\0") + bytes(2 * MIB) + b"data")
+    pieces = list(DiskFile(tmp_path / "x.img").read())
+    assert [are_zeros(piece) for piece in pieces] == [False, True, True, False]
 
 
 def test_where_the_system_knows_no_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

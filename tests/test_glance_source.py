@@ -14,6 +14,7 @@ from glancearchive.endpoints.glance_source import GlanceSource, absence
 from glancearchive.endpoints.retry import Patience
 from glancearchive.errors import AccessError, ConnectError, NoDataError, StreamError, UnavailableError
 from glancearchive.image import Image
+from glancearchive.zeros import are_zeros
 from tests.cloud.cloud import Cloud
 from tests.cloud.glance import MIB, Glance
 from tests.glances import DATA, IMPATIENT, api, metadata
@@ -82,6 +83,13 @@ def test_pieces_are_large_but_not_too_large(glance_a: Glance) -> None:
     sizes = [len(piece) for piece in source(glance_a.url).read(stored(glance_a))]
     assert max(sizes) <= 4 * MIB
     assert min(sizes[:-1]) >= MIB
+
+
+def test_zeros_are_made_out_where_they_arrive(glance_a: Glance) -> None:
+    data = b"data" + bytes(MIB - 4) + bytes(2 * MIB) + b"data"
+    pieces = list(source(glance_a.url).read(stored(glance_a, data)))
+    assert [are_zeros(piece) for piece in pieces] == [False, True, True, False]
+    assert b"".join(map(bytes, pieces)) == data
 
 
 def test_an_empty_image(glance_a: Glance) -> None:

@@ -32,10 +32,7 @@ from glancearchive.errors import (
 )
 from glancearchive.image import Buffer
 from glancearchive.version import __version__
-from glancearchive.zeros import known
-
-PIECE = 1 << 20
-"""Bytes that are read from a response at once; urllib3's own default is many times slower."""
+from glancearchive.zeros import PIECE, known
 
 _CONNECT = 10.0
 _READ = 60.0
@@ -152,6 +149,7 @@ class Cloud:
         """
         try:
             # Zeros go on as the shared ones at once: so their memory is free for the next piece, and still in a cache.
+            # urllib3's own default size is many times slower.
             while len(piece := known(response.raw.read(PIECE, decode_content=False))):
                 yield piece
                 del piece

@@ -126,7 +126,8 @@ class FrameCheck:
     def _check_frames(self, volume: Volume, headers: Sequence[RecordHeader]) -> list[Digests | FormatError | None]:
         """Of each frame the digests of its blocks, or what is wrong with it; None for a good one without `blocks`."""
         whole = [False] * len(headers)
-        if not self._blocks and not is_part(volume.path):  # an unfinished volume may be cut by who goes on with it
+        # An unfinished volume may be cut by who goes on with it, also when it has a name of finished ones.
+        if not self._blocks and not is_part(volume.path) and volume.end_header() is not None:
             whole = volume.find_whole(headers)
         found: list[Digests | FormatError | None] = []
         for header, seen in zip(headers, whole, strict=True):

@@ -46,35 +46,34 @@ class FrameDigests:
 
 
 class BlockDigests:
-    """The digests of blocks by their numbers: those in `digests` of `frames`, which are in order of their blocks.
+    """The digests of blocks by their numbers: those in `digests` of `frames`.
 
     As a rule a few runs in which both go on alike, so that an image of very many extents is soon looked up.
     """
 
     def __init__(self, digests: FrameDigests, frames: Iterable[Frame]) -> None:
         self._digests = digests
-        self._firsts: list[int] = []  # of each run the number of its first block
-        self._ends: list[int] = []  # the number after its last
-        self._begins: list[int] = []  # where the digests of its blocks begin
+        # Of each run: the number of its first block, that after its last, and where the digests of its blocks begin.
+        self._runs: list[tuple[int, int, int]] = []
         for frame in frames:
             begin, end = digests.span(frame.key)
             count = min(frame.blocks, end - begin)  # one of another size than the index says is a fault by itself
             if not count:
                 continue
-            run = self._ends[-1] - self._firsts[-1] if self._ends else 0
-            if run and (frame.first_block, begin) == (self._ends[-1], self._begins[-1] + run):
-                self._ends[-1] += count
-                continue
-            self._firsts.append(frame.first_block)
-            self._ends.append(frame.first_block + count)
-            self._begins.append(begin)
+            first, after, at = self._runs[-1] if self._runs else (0, 0, 0)
+            if first < after and (frame.first_block, begin) == (after, at + after - first):
+                self._runs[-1] = first, after + count, at
+            else:
+                self._runs.append((frame.first_block, frame.first_block + count, begin))
+        self._runs.sort()
+        self._firsts = [first for first, _, _ in self._runs]
 
     def of(self, start: int, count: int) -> Iterator[Digests]:
         """Those of `count` blocks from number `start` on, in pieces; of blocks without any there is nothing."""
         run, end = max(0, bisect_right(self._firsts, start) - 1), start + count
-        while run < len(self._firsts) and self._firsts[run] < end:
-            first, last = max(start, self._firsts[run]), min(end, self._ends[run])
-            if first < last:
-                offset = self._begins[run] - self._firsts[run]
-                yield self._digests.rows(offset + first, offset + last)
+        while run < len(self._runs) and self._firsts[run] < end:
+            first, after, at = self._runs[run]
+            begin, stop = max(start, first), min(end, after)
+            if begin < stop:
+                yield self._digests.rows(at + begin - first, at + stop - first)
             run += 1

@@ -35,9 +35,9 @@ class ImageWriter:
     """Takes the bytes of one image in order; `finish` or `give_up` ends it. For one thread at a time.
 
     `lock` guards what is waiting for the store and the extents, which checkpoints take while other threads bring
-    images in. With it held, `store` gives the non-zero blocks of stretches their numbers, of about `batch` bytes at a
-    time. `on_taken` is told after every stretch how many extents there are more, `on_end` is called once, when the
-    image ends.
+    images in. With it held, `store` gives the non-zero blocks of stretches their numbers, of `batch` bytes and more at
+    a time, at most twice as many. `on_taken` is told after every stretch how many extents there are more, `on_end` is
+    called once, when the image ends.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class ImageWriter:
         lock: threading.RLock,
         key: bytes,
         block_size: int,
-        store: Callable[[ImageWriter, Sequence[Stretch]], npt.NDArray[np.int64]],
         batch: int,
+        store: Callable[[ImageWriter, Sequence[Stretch]], npt.NDArray[np.int64]],
         on_taken: Callable[[int], None],
         on_end: Callable[[ImageWriter], None],
     ) -> None:

@@ -11,8 +11,6 @@ from glancearchive.format.compression import Level, compress
 from glancearchive.format.hashing import digest
 
 _IN_FLIGHT = 16 << 20  # bytes of frames that wait to be compressed or written
-_BATCH = 16 << 20  # bytes of an image that come together: frames of two images at once must not alternate between them
-_WITH_FRAME = 24 << 20  # bytes that a batch and the frame it goes into may take
 
 
 @dataclass(slots=True)
@@ -35,7 +33,7 @@ class PackedFrame:
 class FramePacker:
     """Takes blocks in order, gives frames in order. `taken` counts the archive's blocks. Not safe in several threads.
 
-    `write` is given each frame when it is its turn. `batch` is how many bytes of an image had best come together.
+    `write` is given each frame when it is its turn.
     """
 
     def __init__(
@@ -54,7 +52,6 @@ class FramePacker:
         self._waiting: deque[tuple[Future[PackedFrame], _OpenFrame]] = deque()
         # One more than can be compressed at once, but of large frames fewer: each takes its size twice.
         self._most_waiting = max(1, min(threads + 1, _IN_FLIGHT // level.frame_size))
-        self.batch = min(_BATCH, _WITH_FRAME - level.frame_size)
         self._spare: list[memoryview] = []
         self._open: _OpenFrame | None = None
 

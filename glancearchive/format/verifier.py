@@ -184,8 +184,8 @@ class _ImageCheck:
         self._bad_frames = [check.bad[frame.key] for frame in bad]  # in order of their blocks
         self._bad_begins = np.array([frame.first_block for frame in bad], dtype=np.uint64)
         self._bad_ends = np.array([frame.first_block + frame.blocks for frame in bad], dtype=np.uint64)
-        counted = archive.catalog.frames.with_base() if depth >= Depth.FULL else ()
-        self._digests = BlockDigests(check.digests, counted)
+        hashed = archive.catalog.frames.with_base() if depth >= Depth.FULL else ()
+        self._digests = BlockDigests(check.digests, hashed)
 
     def check(self, image: ArchivedImage) -> tuple[list[str], list[FormatError]]:
         """What is described nowhere of `image`, and what is wrong with it or with the frames it needs."""

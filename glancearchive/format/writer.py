@@ -38,6 +38,9 @@ from glancearchive.format.writtenframes import WrittenFrames
 
 _MAX_BEGIN = 4 << 20  # bytes of metadata of one image: several must fit into a checkpoint
 _BESIDES = 12 << 10  # bytes that an image's end and an extent take at most, and what is besides
+# Bytes of an image that are stored together: frames of two images at once must not alternate between them. Of large
+# frames half: each takes much memory itself.
+_BATCH = 16 << 20
 _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
 _NOBODY = -1  # as the number of an image that blocks belong to
@@ -104,6 +107,7 @@ class ArchiveWriter:
         self._packer = FramePacker(
             LEVELS[level], self.header.block_size, threads, state.blocks, self._chain.write_frame
         )
+        self._batch = _BATCH if LEVELS[level].frame_size < _BATCH else _BATCH // 2
         self._blocks = BlockStore(self._packer, self.header.block_size, state.index, self._written.check)
         self._state = state
         self._most_said = _MAX_BEGIN if split is None or split.size is None else largest_part(self.header, split.size)
@@ -210,9 +214,8 @@ class ArchiveWriter:
 
     def _image(self, number: int, begin: ImageBegin) -> ImageWriter:
         key, block_size = self.header.hash_key, self.header.block_size
-        batch = self._packer.batch
         return ImageWriter(
-            number, begin, self._lock, key, block_size, self._store, batch, self._taken, self._image_ended
+            number, begin, self._lock, key, block_size, self._batch, self._store, self._taken, self._image_ended
         )
 
     def _store(self, image: ImageWriter, stretches: Sequence[Stretch]) -> npt.NDArray[np.int64]:

@@ -21,6 +21,14 @@ from tests.faults.zygote import Child, Zygote
 STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 when it is not there, or not any more."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def kill_when(child: Child, condition: Callable[[], bool]) -> bool:
     """Kill the process once `condition` holds, in case it gets there."""
     while child.alive():
@@ -44,10 +52,10 @@ def killed_dumps(zygote: Zygote, region: Region, path: Path, rng: random.Random,
         while kills < most:
             child = zygote.start("dump", wire.url, path, "--json", "--jobs", str(rng.randint(1, 3)), **STEPS)
             begin = wire.received + rng.randint(0, total // 3) if rng.random() < 0.5 else 0
-            size = (part.stat().st_size if part.exists() else 0) + rng.randint(0, total // 6)
+            size = size_of(part) + rng.randint(0, total // 6)
 
             def condition(begin: int = begin, size: int = size) -> bool:
-                return wire.received >= begin if begin else part.exists() and part.stat().st_size >= size
+                return wire.received >= begin if begin else 0 < size <= size_of(part)
 
             if not kill_when(child, condition):
                 break

@@ -11,7 +11,7 @@ import pytest
 
 from tests.archives import write_archive
 from tests.cloud.glance import Glance
-from tests.faults.kills import STEPS, kill_when, killed_dumps, killed_loads
+from tests.faults.kills import STEPS, kill_when, killed_dumps, killed_loads, size_of
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded, common
 from tests.faults.zygote import Child, Zygote
@@ -190,7 +190,7 @@ def test_two_dumps_into_one_archive(zygote: Zygote, other_zygote: Zygote, region
         largest = max(region.data, key=lambda one: len(region.data[one]))
         proxy.on("GET", f"/v2/images/{largest}/file", Reply(503, b"later"))
         first = zygote.start("dump", proxy.url, path, "--json", interval=0.02, frame=1 << 18)
-        while not (part.exists() and part.stat().st_size > 1000):
+        while size_of(part) <= 1000:
             assert first.alive()
         second = other_zygote.run("dump", proxy.url, path)
         assert (second.code, second.stdout) == (3, b"")

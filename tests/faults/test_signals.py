@@ -15,6 +15,7 @@ import pytest
 
 from tests.cloud.glance import Glance
 from tests.command import command, environ, finished
+from tests.faults.kills import size_of
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded
 from tests.faults.zygote import Child, Zygote
@@ -45,7 +46,7 @@ def test_an_interrupted_dump_commits_and_says_how_to_go_on(
     # Nothing is committed but by the interruption: a checkpoint comes only after an hour.
     slow.rate = 2e6
     child = zygote.start("dump", slow.url, path, "--jobs", "1", interval=3600.0, frame=1 << 18)
-    until(child, lambda: part.exists() and part.stat().st_size > 5 << 18)
+    until(child, lambda: size_of(part) > 5 << 18)
     slow.rate = 1e5  # the image does not end before the signal comes, however busy the machine
     child.signal(number)
     done = child.wait()

@@ -15,7 +15,7 @@ import pytest
 
 import glancearchive
 from tests.cloud.glance import MIB, Glance
-from tests.faults.kills import kill_when
+from tests.faults.kills import kill_when, size_of
 from tests.faults.media import ext4
 from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_loaded
@@ -115,7 +115,8 @@ def test_someone_else_fills_the_disk(zygote: Zygote, region: Region, disks: list
     directories = ",".join(map(str, disks))
     child = zygote.start("dump", region.glance.url, "a.gla", "--spread", directories, "--json", **STEPS)
     part = disks[0] / "a.001.gla.part"
-    assert not kill_when(child, lambda: part.exists() and part.stat().st_size > MIB and fill(disks[0], child))
+    assert not kill_when(child, lambda: size_of(part) > MIB and fill(disks[0], child))
+    assert (disks[0] / "more").exists()
     assert_archived([one for disk in disks for one in numbered(disk)], region)
 
 
@@ -123,11 +124,13 @@ def fill(disk: Path, child: Child) -> bool:
     """Take most of the space there is, while the program stands still; returns False."""
     if not (disk / "more").exists():
         child.signal(signal.SIGSTOP)
-        while child.state() not in "TZX":
-            time.sleep(0.0005)
-        with (disk / "more").open("wb") as file:
-            file.write(bytes(max(0, shutil.disk_usage(disk).free - MIB)))
-        child.signal(signal.SIGCONT)
+        try:
+            while child.state() not in "TZX":
+                time.sleep(0.0005)
+            with (disk / "more").open("wb") as file:
+                file.write(bytes(max(0, shutil.disk_usage(disk).free - MIB)))
+        finally:
+            child.signal(signal.SIGCONT)
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import random
 import shutil
@@ -14,8 +15,10 @@ import pytest
 import glancearchive
 from glancearchive.errors import StrangerError
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.copies import CopiedVolume
 from glancearchive.format.header import RecordType
 from glancearchive.format.places import Split
+from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
 from tests.format.samples import BLOCK, add, tiny_archive
 from tests.format.test_said_again import records
@@ -60,9 +63,10 @@ def assert_whole(*paths: Path) -> None:
     for first, *more in itertools.permutations(paths):
         with glancearchive.open(first, *more) as archive:
             assert archive.finished
-            report = glancearchive.verify(archive, glancearchive.Depth.GLANCE)
-            assert [str(one.fault) for one in report.damage] == []
-            assert {image.id: image.status for image in report.images} == dict.fromkeys(DATA, "valid")
+            for depth in (glancearchive.Depth.QUICK, glancearchive.Depth.GLANCE):
+                report = glancearchive.verify(archive, depth)
+                assert [str(one.fault) for one in report.damage] == []
+                assert {image.id: image.status for image in report.images} == dict.fromkeys(DATA, "valid")
             for image in archive:
                 with image.open() as file:
                     assert file.read() == DATA[image.id]
@@ -102,12 +106,26 @@ def test_two_copies_that_are_damaged_in_different_places(
     assert told, "it is told that a copy is damaged"
 
 
-def test_what_is_damaged_in_all_copies_is_damaged(two: list[Path]) -> None:
+def test_everything_that_reads_a_volume_reads_its_copies() -> None:
+    """No method of one file is left that nobody wrote for several."""
+    of_one_file = {
+        name
+        for name, method in vars(Volume).items()
+        if inspect.isfunction(method)
+        and not name.startswith("_")
+        and {"_file", "_read_into"} & {*method.__code__.co_names}
+    }
+    assert of_one_file >= {"close", "read_at", "read_payload", "find_whole"}
+    assert of_one_file <= vars(CopiedVolume).keys()
+
+
+@pytest.mark.parametrize("depth", [glancearchive.Depth.QUICK, glancearchive.Depth.FULL])
+def test_what_is_damaged_in_all_copies_is_damaged(depth: glancearchive.Depth, two: list[Path]) -> None:
     for copy in two:
         flip(copy / "x.001.gla", 100_000, 100_001)
     flip(two[1] / "x.001.gla", 200_000, 200_001)
     with glancearchive.open(*two) as archive:
-        report = glancearchive.verify(archive)
+        report = glancearchive.verify(archive, depth)
         assert [one.fault.volume for one in report.damage] == [str(two[0] / "x.001.gla")]
         assert "damaged" in {image.status for image in report.images}
 

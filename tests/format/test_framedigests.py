@@ -34,7 +34,7 @@ def test_blocks_are_found_by_number(tmp_path: Path) -> None:
     for number in (0, 1, 3, 2):
         known[frames[number].key] = rows(frames[number].first_block, frames[number].blocks)
     known[frames[5].key] = rows(29, 1)
-    digests = BlockDigests(known, frames)
+    digests = BlockDigests(known, [*frames[3:], *frames[:3]])  # of two repair archives
     there = [*range(16), *range(20, 26), 29]
     for start in range(32):
         for count in range(33 - start):
