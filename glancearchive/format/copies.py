@@ -42,8 +42,8 @@ class CopiedVolume(Volume):
     def read_payload(self, header: RecordHeader) -> memoryview:
         return self._first_whole(lambda copy: copy.read_payload(header))
 
-    def find_whole(self, headers: Sequence[RecordHeader]) -> list[bool]:
-        return self.copies[0].find_whole(headers)  # the others are asked for what was not seen in this one
+    def find_whole(self, headers: Sequence[RecordHeader], stopped: Callable[[], bool]) -> list[bool]:
+        return self.copies[0].find_whole(headers, stopped)  # the others are asked for what was not seen in this one
 
     def end_header(self) -> RecordHeader | None:
         return self.copies[0].end_header()

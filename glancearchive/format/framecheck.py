@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import TypedDict
 
 import numpy as np
@@ -51,6 +52,7 @@ class FrameCheck:
         self._progress = progress
         self._pool = ThreadPoolExecutor(threads, "verify")
         self._most_waiting = 4 * threads
+        self._stopped = Event()
         self._waiting: deque[Callable[[], None]] = deque()  # in the order of the volume: frames, and comparisons
         self._stretch: list[tuple[Volume, RecordHeader]] = []  # frames of one volume that no thread has taken yet
         self._met: set[FrameKey] = set()  # frames that were checked
@@ -68,6 +70,7 @@ class FrameCheck:
                 for archive in self._archive.chain:
                     self._check_archive(archive)
             except BaseException:
+                self._stopped.set()
                 self._pool.shutdown(wait=False, cancel_futures=True)  # an interruption waits for no more than is begun
                 raise
 
@@ -128,9 +131,11 @@ class FrameCheck:
         whole = [False] * len(headers)
         # An unfinished volume may be cut by who goes on with it, also when it has a name of finished ones.
         if not self._blocks and not is_part(volume.path) and volume.end_header() is not None:
-            whole = volume.find_whole(headers)
+            whole = volume.find_whole(headers, self._stopped.is_set)
         found: list[Digests | FormatError | None] = []
         for header, seen in zip(headers, whole, strict=True):
+            if self._stopped.is_set():
+                break  # nobody asks any more
             try:
                 found.append(self._check_frame(volume, header, seen))
             except FormatError as error:

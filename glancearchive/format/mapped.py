@@ -6,7 +6,7 @@ import ctypes
 import mmap
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 _POPULATE_READ = 22  # MADV_POPULATE_READ of Linux, from 5.14 on
+_STEP = 4 << 20  # bytes asked for at a time: a slow medium takes a second for them, and nobody can interrupt that
 
 
 @contextmanager
-def mapped(descriptor: int, begin: int, end: int) -> Iterator[memoryview | None]:
+def mapped(descriptor: int, begin: int, end: int, stopped: Callable[[], bool]) -> Iterator[memoryview | None]:
     """The bytes from `begin` to `end` of an open file, until the context ends; nothing may refer to them afterwards.
 
-    None where they cannot be had like this: whoever reads them learns why. They are in memory when they are given.
+    None where they cannot be had like this: whoever reads them learns why; and soon after `stopped` says so. They are
+    in memory when they are given.
     """
     # A page of a mapping that cannot be read (a bad sector, a file that is cut, a disk that is gone) ends whoever
     # touches it, by SIGBUS and without a word. So the system is asked for all of them first, by a call that says that
@@ -35,7 +37,7 @@ def mapped(descriptor: int, begin: int, end: int) -> Iterator[memoryview | None]
         # Of a slow medium much is to be asked for at once.
         with suppress(OSError):
             os.posix_fadvise(descriptor, begin, end - begin, os.POSIX_FADV_WILLNEED)
-        if not _populate(view):
+        if not _populate(view, stopped):
             yield None
             return
         with view[begin % mmap.ALLOCATIONGRANULARITY :] as data:
@@ -52,10 +54,17 @@ def _map(descriptor: int, begin: int, end: int) -> mmap.mmap | None:
         return None
 
 
-def _populate(view: memoryview) -> bool:
-    """Have all pages of a mapping in memory; False when one cannot be read, or the system is too old to be asked."""
+def _populate(view: memoryview, stopped: Callable[[], bool]) -> bool:
+    """Have all pages of a mapping in memory; False when one cannot be read, or the system is too old to be asked.
+
+    Or when it is `stopped`.
+    """
     address = np.frombuffer(view, dtype=np.uint8).ctypes.data
-    return not _madvise()(ctypes.c_void_p(address), ctypes.c_size_t(len(view)), _POPULATE_READ)
+    for at in range(0, len(view), _STEP):
+        size = min(_STEP, len(view) - at)
+        if stopped() or _madvise()(ctypes.c_void_p(address + at), ctypes.c_size_t(size), _POPULATE_READ):
+            return False
+    return True
 
 
 @cache

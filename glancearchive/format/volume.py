@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -114,14 +114,14 @@ class Volume:
             raise kind("stored bytes do not match their digest", volume=self.name, begin=begin, end=end)
         return data
 
-    def find_whole(self, headers: Sequence[RecordHeader]) -> list[bool]:
+    def find_whole(self, headers: Sequence[RecordHeader], stopped: Callable[[], bool]) -> list[bool]:
         """Of each of these records, in the order of the volume, whether its payload was seen to match its digest.
 
         Nothing is copied, and all from the first to the last is in memory at once. Of what was not seen to match,
-        `read_payload` tells what it is.
+        `read_payload` tells what it is. Ends soon after `stopped` says so.
         """
         begin, end = headers[0].payload_offset, headers[-1].end
-        with mapped(self._file.fileno(), begin, end) as data:
+        with mapped(self._file.fileno(), begin, end, stopped) as data:
             if data is None:
                 return [False] * len(headers)
             return [

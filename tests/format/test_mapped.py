@@ -62,7 +62,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Spy:
 def can_map(tmp_path: Path) -> None:
     path = tmp_path / "probe"
     path.write_bytes(b"probe")
-    with path.open("rb") as file, mapped.mapped(file.fileno(), 1, 5) as data:
+    with path.open("rb") as file, mapped.mapped(file.fileno(), 1, 5, lambda: False) as data:
         if data is None:
             pytest.skip("this system has no call to bring a mapping into memory")
         assert bytes(data) == b"robe"
@@ -221,6 +221,20 @@ def test_what_is_unfinished_has_another_name(archive: Path, read: Spy, monkeypat
     (damage,) = quick(archive).damage
     assert damage.fault.layer == "volume"
     assert sorted(read) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_an_interruption_ends_what_takes_long(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a stretch no more is asked of the medium than the step that is begun."""
+    (tmp_path / "x").write_bytes(bytes(4 * mapped._STEP))
+    asked: list[int] = []
+    monkeypatch.setattr(mapped, "_madvise", lambda: lambda _address, size, _advice: asked.append(size.value))
+    with (
+        (tmp_path / "x").open("rb") as file,
+        mapped.mapped(file.fileno(), 0, 4 * mapped._STEP, lambda: len(asked) >= most) as data,
+    ):
+        assert data is None
+    assert asked == [mapped._STEP] * most
 
 
 def test_an_interruption_waits_for_what_is_begun_only(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
