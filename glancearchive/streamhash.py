@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 from glancearchive.image import Buffer
 from glancearchive.zeros import PIECE, zeros
 
-_QUEUED = 8  # buffers; with pieces of about 1 MiB some MiB
+_QUEUED = 8  # pieces of at most 1 MiB
 
 
 def computable(algorithm: str) -> bool:
     """Whether this machine can compute the hash that :mod:`hashlib` calls `algorithm`."""
     return algorithm in hashlib.algorithms_available and not algorithm.startswith("shake")
+
+
+def _pieces(data: Buffer) -> Iterator[memoryview]:
+    view = memoryview(data)
+    return (view[at : at + PIECE] for at in range(0, len(view), PIECE))
 
 
 class StreamHash:
@@ -49,9 +54,12 @@ class StreamHash:
 
     def update(self, data: Buffer) -> None:
         """Take the next bytes; waits when hashing is far behind."""
-        if self._hashes:
+        if not self._hashes:
+            return
+        # Of what is longer, as a frame may be, no more than this waits: the places are counted, not the bytes.
+        for piece in (data,) if len(data) <= PIECE else _pieces(data):
             self._places.get()
-            self._queue.put(data)
+            self._queue.put(piece)
 
     def update_zeros(self, count: int) -> None:
         """Take `count` zero bytes."""

@@ -14,11 +14,11 @@ import numpy as np
 from glancearchive.errors import ImageError
 from glancearchive.format.frameindex import Frame, FrameIndex, FrameKey
 from glancearchive.format.imageparts import ZEROS, Extents
-from glancearchive.zeros import PIECE, zeros
+from glancearchive.zeros import zeros
 
 CHUNK = 1 << 20
 _MOST_ZEROS = 256 << 20  # in one segment: whoever takes them may have to hash them, and wants to be able to stop
-_AHEAD = 4  # frames decompressed before they are asked for
+_AHEAD = 12 << 20  # bytes of frames decompressed before they are asked for
 
 
 class FrameCache:
@@ -116,14 +116,16 @@ class Content:
         """Bytes `begin` to `end` in order; zeros come in segments of up to 256 MiB."""
         waiting: deque[tuple[int, int, Future[bytes] | None, int]] = deque()
         ahead: deque[FrameKey] = deque()  # the distinct frames among those waiting
+        most = 0
         for position, length, frame, offset in self._pieces(begin, self.size if end is None else end):
             if frame is None:
                 waiting.append((position, length, None, 0))
             else:
                 if not ahead or ahead[-1] != frame.key:
                     ahead.append(frame.key)
+                    most = _AHEAD // frame.raw_size
                 waiting.append((position, length, self._cache.get(frame), offset))
-            while len(ahead) > _AHEAD or len(waiting) > 4 * CHUNK // self._block_size:
+            while len(ahead) > most or len(waiting) > 4 * CHUNK // self._block_size:
                 yield from self._release(waiting, ahead)
         while waiting:
             yield from self._release(waiting, ahead)
@@ -146,17 +148,19 @@ class Content:
             ahead.popleft()
 
     def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes | memoryview]:
-        """Bytes `begin` to `end` in non-empty buffers of at most a frame; small pieces come joined, about 1 MiB."""
+        """Bytes `begin` to `end` in buffers of 1 MiB, the last one shorter. They are shared zeros, or copies.
+
+        Whoever keeps some of them does not keep the frames that they come from, which may be many times larger.
+        """
         parts: list[bytes | memoryview] = []
         held = 0
         for segment in self.segments(begin, end):
-            left = segment.length
-            while left:
-                piece = zeros(min(left, PIECE)) if segment.data is None else segment.data
-                left -= len(piece)
-                parts.append(piece)
-                held += len(piece)
-                if held >= CHUNK:
+            at = 0
+            while at < segment.length:
+                size = min(segment.length - at, CHUNK - held)
+                parts.append(zeros(size) if segment.data is None else bytes(segment.data[at : at + size]))
+                at, held = at + size, held + size
+                if held == CHUNK:
                     yield parts[0] if len(parts) == 1 else b"".join(parts)
                     parts, held = [], 0
         if parts:
