@@ -19,24 +19,30 @@ from glancearchive.cli.dump import dump as dump_command
 from glancearchive.cli.volumes import Directories
 from glancearchive.endpoints.archive_source import DEFINITIONS, ArchiveSource
 from glancearchive.endpoints.archive_target import recorded
-from glancearchive.errors import LocalError, UsageError
+from glancearchive.endpoints.files import FileSource
+from glancearchive.endpoints.glance_source import GlanceSource
+from glancearchive.errors import InterruptedTransferError, LocalError, UsageError
 from glancearchive.format.base import open_base
 from glancearchive.format.header import RecordType
 from glancearchive.format.recordfile import RecordFile
 from glancearchive.format.state import Relation
 from glancearchive.format.volumes import part_of
-from glancearchive.format.writer import ArchiveWriter
-from glancearchive.image import Action, Buffer, Image
+from glancearchive.format.writer import INTERRUPTED, ArchiveWriter
+from glancearchive.image import Action, Buffer, Image, Source
 from glancearchive.operations.definitions import WithDefinitions
 from glancearchive.operations.dump import dump
 from glancearchive.operations.merge import Merger
 from glancearchive.operations.plan import plan_dump
 from glancearchive.operations.reslice import reslice
+from glancearchive.operations.select import Selected, Selection
+from glancearchive.operations.transfer import Stop
+from tests.cloud.glance import Glance
+from tests.cloud.images import pattern
 from tests.command import contents, run, unchanged
 from tests.format.samples import tiny_archive
 from tests.format.test_overlay import answer, images, need_of, places, spoil, write
 from tests.format.test_said_again import records
-from tests.glances import Counter
+from tests.glances import Counter, api
 from tests.test_cli_bad_places import without_privileges
 
 MIB = 1 << 20
@@ -64,6 +70,27 @@ class FaultlessImages(Images):
     """A `LocatedSource`."""
 
     faults: tuple[str, ...] = ()
+
+
+class Interrupting(Counter):
+    """Asks for the end as soon as there are data of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop = Stop()
+
+    def advance(self, image: Image, count: int) -> None:
+        super().advance(image, count)
+        self.stop.request()
+
+
+def begun_with(source: Source, path: Path) -> None:
+    """A dump that was interrupted in the first image of `source`."""
+    progress = Interrupting()
+    with pytest.raises(InterruptedTransferError):
+        list(dump(source, path, progress=progress, jobs=1, stop=progress.stop).outcomes)
+    with glancearchive.open(part_of(path)) as archive:
+        assert [image.status for image in archive] == ["unfinished"]
 
 
 @contextmanager
@@ -137,6 +164,56 @@ def test_reslice_that_was_interrupted_says_the_same(tmp_path: Path) -> None:
     for one, other in zip(first, again, strict=True):
         expected = Action.PRESENT if one.action is Action.COPIED and one is not first[-1] else one.action
         assert (other.action, other.size, other.reason, other.clean) == (expected, one.size, one.reason, one.clean)
+
+
+def assert_left_behind(image_id: str, path: Path, *command: str | Path) -> None:
+    """The `command`, which goes on without the image that the dump into `path` was interrupted in, says so."""
+    with unchanged(path.parent):
+        dry = run(*command, "--dry-run", "--json")
+    done = run(*command, "--json")
+    for one in (dry, done):
+        assert (one.code, one.json["ok"]) == (1, False), one.stderr
+        assert sorted(image["action"] for image in one.json["images"]) == ["copied", "failed"]
+        left = one.images[image_id]
+        assert (left["action"], left["reason"], left["size"]) == ("failed", INTERRUPTED, 0)
+        assert f"failed: {image_id} " in one.stderr
+    with glancearchive.open(path) as archive:
+        assert {image.status for image in archive} == {"complete", "failed"}
+        assert [(image.id, image.reason) for image in archive if image.status == "failed"] == [(image_id, INTERRUPTED)]
+    again = run(*command, "--json")
+    assert again.code == 1
+    assert again.images[image_id]["reason"] == INTERRUPTED
+
+
+def test_an_image_of_a_glance_that_is_not_chosen_any_more(glance_a: Glance, tmp_path: Path) -> None:
+    client, path = glance_a.client(), tmp_path / "q.gla"
+    first, odd = (client.add(pattern(6 * MIB + size), name="left-behind")["id"] for size in (1, 2))
+    source = GlanceSource(api(glance_a.url))
+    begun_with(Selected(source, Selection([("image", first)])), path)
+    assert_left_behind(first, path, "dump", glance_a.url, path, "--image", odd)
+    done = run("dump", glance_a.url, path, "--image", first, "--append", "--json")
+    assert (done.code, done.images[first]["action"]) == (0, "copied"), done.stderr
+    assert run("verify", path).code == 0
+
+
+def test_a_file_that_is_not_named_any_more(tmp_path: Path) -> None:
+    path, one, odd = (tmp_path / name for name in ("q.gla", "one.raw", "odd.raw"))
+    for number, file in enumerate((one, odd)):
+        file.write_bytes(random.Random(number).randbytes(9 * MIB))
+    source = FileSource([one])
+    begun_with(source, path)
+    (image,) = source.images()
+    assert_left_behind(image.id, path, "dump", odd, path)
+    done = run("dump", one, path, "--append", "--json")
+    assert (done.code, done.images[image.id]["action"]) == (0, "copied"), done.stderr
+    assert run("verify", path).code == 0
+
+
+def test_an_image_that_was_gone_on_with_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "q.gla"
+    begun_with(Images(a=9 * MIB), path)
+    outcomes = list(dump(Images(a=9 * MIB, b=MIB), path, progress=Counter()).outcomes)
+    assert sorted((one.id, one.action) for one in outcomes) == [("a", Action.COPIED), ("b", Action.COPIED)]
 
 
 def test_a_failed_append_gives_the_archive_back_as_it_was(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ _COMMIT_UNIQUE = 256 << 20  # bytes of new blocks between checkpoints
 _COMMIT_IMAGE = 32 << 20  # the same, when an image has just been finished
 _NOBODY = -1  # as the number of an image that blocks belong to
 
+INTERRUPTED = "the dump was interrupted, and the image was gone, or not chosen, when it went on"
+"""Why an image failed that an earlier run left unfinished, and the one that finished the archive did not meet."""
+
 
 class ArchiveWriter:
     """Writes the archive `path`, which stands under ``path.part`` until `finish`.
@@ -269,12 +272,12 @@ class ArchiveWriter:
             return self._state.previous
 
     def go_on_without(self, entry: Entry) -> None:
-        """End an image that an earlier run left unfinished and that is not to be had any more."""
+        """End an image that an earlier run left unfinished and that this one did not meet."""
         assert entry.begin is not None
         image = self._image(entry.number, entry.begin)
         image.said_in = self._state.said_in[entry.number]
         self._chain.live[entry.number] = image
-        image.give_up("the dump was interrupted, and the image was gone when it went on")
+        image.give_up(INTERRUPTED)
 
     def give_back(self) -> None:
         """Let go of an archive that is `unchanged`: what is not committed is cut off, and it has its name again.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from glancearchive.endpoints.diskfile import LABEL
 from glancearchive.errors import FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.base import Base
+from glancearchive.format.catalog import UNFINISHED, Entry
 from glancearchive.format.growing import DEFAULT_MEMORY
 from glancearchive.format.imageparts import COMPLETE, FAILED, NO_DATA
 from glancearchive.format.places import Places, Split
@@ -22,9 +23,9 @@ from glancearchive.format.recordfile import sync_directory
 from glancearchive.format.resume import check_header
 from glancearchive.format.state import Relation
 from glancearchive.format.volumes import is_part, part_of
-from glancearchive.format.writer import ArchiveWriter
+from glancearchive.format.writer import INTERRUPTED, ArchiveWriter
 from glancearchive.image import Action, Buffer, Image, Outcome, Progress, Source
-from glancearchive.operations.transfer import Stop, transfer
+from glancearchive.operations.transfer import Outcomes, Stop, transfer
 
 log = logging.getLogger("glancearchive")
 
@@ -145,7 +146,9 @@ def dump(
         try:
             target = ArchiveTarget(writer, hash_originals=hash_originals)
             outcomes = transfer(begun, target, progress=progress, jobs=jobs, stop=stop)
-            yield from _superseding(outcomes, writer) if source.label == LABEL else outcomes
+            if source.label == LABEL:
+                outcomes = _superseding(outcomes, writer)
+            yield from with_left_behind(outcomes, writer.all_recorded())
             result.root_digest = writer.finish()
         except LocalError:
             raise  # the medium failed; what it holds is in the last checkpoint
@@ -191,7 +194,23 @@ def _is_finished(volumes: Mapping[int, Path]) -> bool:
         return False  # whoever wants to go on will find out
 
 
-def _superseding(outcomes: Iterator[Outcome], writer: ArchiveWriter) -> Iterator[Outcome]:
+def with_left_behind(outcomes: Outcomes, recorded: Iterable[Entry]) -> Iterator[Outcome]:
+    """Hand on the `outcomes` of a run; then one for each image that an earlier run left unfinished and this one did not
+    meet.
+
+    `recorded` is what the archive held before. Such images are recorded as failed when it is finished.
+    """
+    seen: set[str] = set()
+    with closing(outcomes):  # a transfer has to come to its end before what it wrote is committed
+        for outcome in outcomes:
+            seen.add(outcome.id)
+            yield outcome
+    for entry in recorded:
+        if entry.status == UNFINISHED and entry.begin is not None and entry.id not in seen:
+            yield Outcome(entry.id, Image(entry.begin.metadata).name, Action.FAILED, INTERRUPTED)
+
+
+def _superseding(outcomes: Outcomes, writer: ArchiveWriter) -> Outcomes:
     """Hand on the outcomes of image files; then record what has become of earlier failures that are made good by them.
 
     A file that changed while it was read is another image afterwards, with another id, and nothing will ever be heard

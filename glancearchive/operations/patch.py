@@ -15,8 +15,8 @@ from glancearchive.format.places import Split
 from glancearchive.format.writer import ArchiveWriter
 from glancearchive.image import Action, Outcome, Progress, Source
 from glancearchive.operations.bandwidth import Bandwidth
-from glancearchive.operations.dump import Dump
-from glancearchive.operations.transfer import Stop, transfer
+from glancearchive.operations.dump import Dump, with_left_behind
+from glancearchive.operations.transfer import Outcomes, Stop, transfer
 
 
 def patch(
@@ -57,12 +57,15 @@ def patch(
     )
     result = Dump(iter(()), writer)
 
+    def outcomes() -> Outcomes:
+        target = PatchTarget(writer, need, source, bandwidth.take if bandwidth else _unlimited)
+        yield from transfer(prepared(needed), target, progress=progress, jobs=jobs, stop=stop)
+        for image in needed.lacking:
+            yield Outcome(image.id, image.name, Action.FAILED, "the source has no such image, or does not show it")
+
     def run() -> Iterator[Outcome]:
         with writer.kept():
-            target = PatchTarget(writer, need, source, bandwidth.take if bandwidth else _unlimited)
-            yield from transfer(prepared(needed), target, progress=progress, jobs=jobs, stop=stop)
-            for image in needed.lacking:
-                yield Outcome(image.id, image.name, Action.FAILED, "the source has no such image, or does not show it")
+            yield from with_left_behind(outcomes(), writer.all_recorded())
             result.root_digest = writer.finish()
 
     result.outcomes = run()

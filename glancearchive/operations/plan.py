@@ -36,6 +36,7 @@ from glancearchive.format.resume import check_header, check_limit
 from glancearchive.format.state import Relation, new_header
 from glancearchive.format.volumes import part_of
 from glancearchive.image import Action, Image, Outcome, Progress, Source, Target
+from glancearchive.operations.dump import with_left_behind
 from glancearchive.operations.load import received
 from glancearchive.operations.outlook import Outlook
 from glancearchive.operations.outputs import check_creation
@@ -78,7 +79,8 @@ def plan_dump(
             check_creation(part_of(directory / path.name))
     if places:
         check_limit(places, header)
-    yield from transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
+    outcomes = transfer(source, _Recording(entries, base, path), progress=progress, jobs=jobs, stop=stop)
+    yield from with_left_behind(outcomes, entries.values())
 
 
 def plan_load(

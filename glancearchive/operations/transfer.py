@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from glancearchive.errors import InterruptedTransferError
@@ -13,6 +13,8 @@ from glancearchive.image import Action, Image, Later, Outcome, Progress, Source,
 _GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
 
 log = logging.getLogger("glancearchive")
+
+Outcomes = Generator[Outcome, None, None]
 
 
 class Stop:
@@ -48,7 +50,7 @@ class _StoppingProgress:
 
 def transfer(
     source: Source, target: Target, *, progress: Progress, jobs: int = 2, stop: Stop | None = None
-) -> Iterator[Outcome]:
+) -> Outcomes:
     """Copy every image of `source` to `target`, `jobs` at a time; yields outcomes as they are known.
 
     Raises what concerns more than one image (a server or a medium that is gone),
