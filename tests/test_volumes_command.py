@@ -144,6 +144,60 @@ def refused(done: Done, code: int, *parts: str) -> None:
         assert part in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("number", "size", "words"),
+    [
+        (1, None, "a.001.gla: volume 1 is missing"),
+        (2, None, "a.002.gla: volume 2 is missing"),
+        (1, 10, "a.001.gla: is no glancearchive: it has 10 bytes only"),
+        (1, 5 * MIB, "the volume is cut short in frame"),
+        (2, 5 * MIB, "the volume is cut short in frame"),
+        (2, -1, "the volume is cut short in a record header"),
+        (2, -112, "the volume ends before its end record: it was cut short"),
+        (2, 1, "bytes follow the end of the archive"),
+    ],
+)
+def test_doing_it_again_without_all_of_it(
+    number: int, size: int | None, words: str, dry: list[str], archive: Path, files: Path, tmp_path: Path
+) -> None:
+    """A volume before the last one is missing, or has another size: cut to it, to that much less, or longer."""
+    disk = tmp_path / "disk"
+    shutil.copytree(archive.parent, disk)
+    path = volumes(disk)[number - 1]
+    if size is None:
+        path.rename(tmp_path / path.name)
+    else:
+        os.truncate(path, size if size > 1 else path.stat().st_size + size)
+    with unchanged(disk):
+        again = run("dump", files, disk / "a.gla", "--volume-size", "9M", *dry)
+    refused(again, 3, f"{disk / 'a.gla'}: exists already, and is not all there: ", path.name, words, "verify")
+    assert run("verify", "--quick", disk).code == 1
+
+
+def test_doing_it_again_over_several_disks(archive: Path, files: Path, tmp_path: Path) -> None:
+    """Volumes may be on any of the directories; one whose disk was taken away is named."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    shutil.copytree(archive.parent, one)
+    other.mkdir()
+    for path in volumes(one)[:2]:
+        path.rename(other / path.name)
+    again = run("dump", files, "a.gla", "--spread", f"{one},{other}", "--json")
+    assert (again.code, again.json["complete_before"]) == (0, True)
+    refused(run("dump", files, "a.gla", "--spread", one), 3, "a.gla: exists", "a.001.gla: volume 1 is missing")
+
+
+def test_doing_an_increment_again_without_its_base(archive: Path, files: Path, tmp_path: Path) -> None:
+    """That its base is not beside it is no fault of its volumes."""
+    more = tmp_path / "more.raw"
+    more.write_bytes(random.Random(7).randbytes(12 * MIB))
+    command = ["dump", files, more, tmp_path / "b.gla", "--base", archive, "--volume-size", "9M", "--json"]
+    assert run(*command).code == 0
+    assert len(volumes(tmp_path)) == 2
+    again = run(*command)
+    assert (again.code, again.json["complete_before"]) == (0, True)
+
+
 def test_what_does_not_go_together(archive: Path, files: Path, tmp_path: Path) -> None:
     single = tmp_path / "b.gla"
     assert run("dump", files, single).code == 0

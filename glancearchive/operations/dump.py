@@ -11,7 +11,7 @@ from pathlib import Path
 
 from glancearchive.endpoints.archive_target import ArchiveTarget
 from glancearchive.endpoints.diskfile import LABEL
-from glancearchive.errors import FormatError, LocalError, UsageError
+from glancearchive.errors import FormatError, LocalError, UsageError, VolumeError
 from glancearchive.format.archived import ArchivedImage
 from glancearchive.format.base import Base
 from glancearchive.format.catalog import UNFINISHED, Entry
@@ -103,8 +103,8 @@ def dump(
     interruption ends the dump, what could be committed stays in ``path.part``, or in the volumes. Raises UsageError
     when `path` is written in volumes and none are asked for, or the other way round, and when volumes that are finished
     are to be added to. Raises LocalError when `path` is something else; with `covering` also when it is finished and
-    lacks an image of `source`. With that, nothing is
-    created either when there are no images.
+    lacks an image of `source`; and when it is finished and a volume of it is missing or cut short. With `covering`,
+    nothing is created either when there are no images.
     """
     done = done_before(source, path, split, append=append, covering=covering)
     if done is not None:
@@ -248,12 +248,28 @@ def _finding(image: ArchivedImage) -> Outcome | None:
     return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
 
 
+def _not_there(archive: Archive) -> FormatError | None:
+    """What is wrong with the first volume, of those before the last, that is missing or does not end as one does."""
+    for number in range(1, max(archive.volumes)):
+        if number in archive.volumes and archive.volumes[number].end_header() is not None:
+            continue
+        name = archive.volume_name(number)
+        told = [fault for fault in archive.faults if fault.volume == name]  # what is said of its end comes last
+        return told[-1] if told else VolumeError("was changed meanwhile", volume=name)
+    return None
+
+
 def _finished_before(source: Source, path: Path, volumes: Sequence[Path], *, covering: bool) -> Dump:
     try:
         with Archive(volumes) as archive:
             if archive.header.repairs is not None:
                 raise UsageError(f"{path}: is a repair of archive {archive.header.repairs.archive_id.hex()}, no dump")
             if archive.finished and archive.header.source == source.label and archive.root_digest is not None:
+                fault = _not_there(archive)
+                if fault is not None:
+                    raise LocalError(
+                        f"{path}: exists already, and is not all there: {fault}; verify tells what is wrong"
+                    )
                 known = {image.id for image in archive}
                 lacking = [image for image in source.images() if image.id not in known] if covering else []
                 if lacking:
