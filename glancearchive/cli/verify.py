@@ -125,7 +125,13 @@ def _print_report(
     for line in unknown:
         tell(f"not known: {line}", "yellow")
     tell_more()
-    checked = {Depth.QUICK: "stored bytes", Depth.FULL: "all digests", Depth.GLANCE: "all digests and Glance's hashes"}
+    hashed = sum(state.status == "valid" and not state.reason for state in report.images)
+    hashes = "" if hashed == valid else f" of {hashed} of {counted(valid, 'image')}"
+    checked = {
+        Depth.QUICK: "stored bytes",
+        Depth.FULL: "all digests",
+        Depth.GLANCE: f"all digests and Glance's hashes{hashes}",
+    }
     if report.ok:
         tell(f"ok: {checked[depth]} match; root digest {root_digest}", "green")
     else:
