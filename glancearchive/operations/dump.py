@@ -195,8 +195,7 @@ def _is_finished(volumes: Mapping[int, Path]) -> bool:
 
 
 def with_left_behind(outcomes: Outcomes, recorded: Iterable[Entry]) -> Iterator[Outcome]:
-    """Hand on the `outcomes` of a run; then one for each image that an earlier run left unfinished and this one did not
-    meet.
+    """Hand on the `outcomes` of a run, then one for each image that an earlier run began and this one did not meet.
 
     `recorded` is what the archive held before. Such images are recorded as failed when it is finished.
     """

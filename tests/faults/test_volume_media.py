@@ -126,7 +126,7 @@ def fill(disk: Path, child: Child) -> bool:
         child.signal(signal.SIGSTOP)
         try:
             while child.state() not in "TZX":
-                time.sleep(0.0005)
+                time.sleep(0.0005)  # a signal takes effect when the system comes to it
             with (disk / "more").open("wb") as file:
                 file.write(bytes(max(0, shutil.disk_usage(disk).free - MIB)))
         finally:
