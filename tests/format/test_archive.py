@@ -14,11 +14,13 @@ import pytest
 import glancearchive
 from glancearchive.errors import ImageError, LocalError
 from glancearchive.format.compression import LEVELS
+from glancearchive.format.content import CHUNK
 from glancearchive.format.header import RecordType
 from glancearchive.format.padding import padding_bound
 from glancearchive.format.scan import Position, VolumeScan
 from glancearchive.format.volume import Volume
 from glancearchive.format.writer import ArchiveWriter
+from glancearchive.zeros import are_zeros
 from tests.format.samples import BLOCK, Sample, add, random_image, tiny_archive
 
 
@@ -99,6 +101,17 @@ def test_chunks_from_anywhere(tmp_path: Path) -> None:
             for begin in {0, 1, BLOCK - 1, BLOCK, len(data) // 2, len(data)}:
                 if begin <= len(data):
                     assert b"".join(content.chunks(begin)) == data[begin:]
+
+
+def test_chunks_keep_no_frames(tmp_path: Path) -> None:
+    """Of small pieces out of many frames each would keep a whole one in memory for as long as it waits somewhere."""
+    sample = random_archive(tmp_path / "a.gla", 5)
+    with glancearchive.open(sample.path) as archive:
+        for image in archive:
+            *full, last = [*image.content().chunks()] or [b""]
+            assert {len(chunk) for chunk in full} <= {CHUNK}
+            assert len(last) <= CHUNK
+            assert all(isinstance(chunk, bytes) or are_zeros(chunk) for chunk in (*full, last))
 
 
 def test_several_threads_write_several_images(tmp_path: Path) -> None:
