@@ -9,31 +9,16 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from glancearchive.cli.catalog import catalog
-from glancearchive.cli.compare import compare
-from glancearchive.cli.completion import completion, manual
-from glancearchive.cli.dump import dump
-from glancearchive.cli.extract import extract
-from glancearchive.cli.inspect import list_images, show
-from glancearchive.cli.livecopy import livecopy
-from glancearchive.cli.load import load
-from glancearchive.cli.logs import log_end, log_options, start_logging
-from glancearchive.cli.merge import merge
+from glancearchive.cli.commands import Commands
+from glancearchive.cli.logs import log_end, start_logging
 from glancearchive.cli.output import SAID, leave_display, note
-from glancearchive.cli.plan import plan
 from glancearchive.cli.question import give_up_questions
-from glancearchive.cli.recovery import protect, repair
-from glancearchive.cli.reslice import reslice
-from glancearchive.cli.salvage import salvage
-from glancearchive.cli.size import size
 from glancearchive.cli.stdout import whole
-from glancearchive.cli.verify import verify
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
 
@@ -50,7 +35,11 @@ class _Program(click.Group):
             raise click.exceptions.Abort from None
 
 
-@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Program,
+    commands=Commands(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="glancearchive")
 def cli() -> None:
     """Carry OpenStack Glance images across a gap: dump, verify, load.
@@ -61,16 +50,7 @@ def cli() -> None:
     """
 
 
-for command in (
-    *(dump, plan, load, livecopy, compare, size, verify, list_images, show, extract),
-    *(catalog, merge, protect, repair, reslice, salvage),
-):
-    cli.add_command(log_options(command))
-for command in (completion, manual):
-    cli.add_command(command)
-
-
-def main() -> None:
+def main() -> NoReturn:
     """The program. Errors that a user, a server or a medium can cause end in one line and an exit code."""
     # A stream is None when the shell closed it; what was put in its place is not for writing.
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
@@ -109,11 +89,11 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 3
     log_end(code)
-    if threading.active_count() > 1:
-        # Of a transfer that ended early; Python would wait for what they wait for.
+    # Not by sys.exit(): Python would take itself apart, which takes longer than some commands, and first wait for what
+    # the threads of a transfer that ended early wait for. Nothing here is left to be done by it.
+    with contextlib.suppress(OSError):
         sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 0)
-    sys.exit(code if isinstance(code, int) else 0)
+    os._exit(code if isinstance(code, int) else 0)
 
 
 def _command() -> str:

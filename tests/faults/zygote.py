@@ -154,8 +154,9 @@ def mother() -> None:
     # What takes longest, so that no child has to.
     import glancearchive.endpoints.connect
     import glancearchive.operations.dump  # noqa: F401
-    from glancearchive.cli import main
+    from glancearchive.cli import cli, main
 
+    assert all(cli.commands.values())  # each is imported when it is looked up
     gc.collect()
     gc.freeze()  # that of the mother's memory which a child does not touch is not copied
     for line in sys.stdin:
