@@ -172,7 +172,7 @@ class ImageFileError(GlanceArchiveError):
 
 
 class InterruptedTransferError(GlanceArchiveError):
-    """The operator asked for the end (Ctrl-C, SIGTERM)."""
+    """The operator asked for the end (Ctrl-C, SIGTERM, SIGHUP)."""
 
     exit_code: ClassVar[int] = 130
 

@@ -61,7 +61,7 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._end)
+        self.hang_up()
 
     def type(self, keys: bytes) -> None:
         """As if typed: b"\\x03" is Ctrl-C."""
@@ -69,6 +69,12 @@ class Terminal:
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
+
+    def hang_up(self) -> None:
+        """As a connection that breaks off: the terminal is gone, the system sends SIGHUP."""
+        if self._end >= 0:
+            os.close(self._end)
+            self._end = -1
 
     def until(self, seen: Callable[[str], object]) -> str:
         """Read on until `seen` of what is on the screen; that."""

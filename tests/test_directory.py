@@ -351,7 +351,7 @@ def test_hidden_files_and_archives_cost_nothing_but_a_word(directory: Path) -> N
     (directory / "old.gla").write_bytes(b"")
     done = run("dump", directory, directory / "x.gla", "--json")
     assert (done.code, done.json["faults"]) == (0, [])
-    assert "1 hidden files or directories are left out" in done.stderr
+    assert "hidden files or directories that are left out: 1" in done.stderr
     assert "old.gla: an archive, left out" in done.stderr
     assert run("dump", directory, directory / "x.gla", "--append").code == 0
 

@@ -305,7 +305,7 @@ def test_hidden_files_are_left_out_with_a_word(place: Path) -> None:
     (place / ".four.img").write_bytes(SMALL)
     done = dumped(place)
     assert (done.code, actions(done)) == (0, {"one": "copied", "two": "copied"})
-    assert "2 hidden files or directories are left out" in done.stderr
+    assert "hidden files or directories that are left out: 2" in done.stderr
     named = run("dump", place / ".four.img", place.parent / "y.gla", "--json")
     assert (named.code, actions(named)) == (0, {".four": "copied"})
 

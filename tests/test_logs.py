@@ -149,9 +149,18 @@ def test_how_much_is_said(option: tuple[str, ...], tmp_path: Path) -> None:
 
 def test_what_is_no_text_is_not_touched(archive: Path) -> None:
     before = archive.read_bytes()
-    done = run("verify", archive, "--log-file", archive)
+    done = run("verify", archive.parent, "--log-file", archive)
     assert (done.code, done.error) == (2, f"--log-file {archive}: exists, and is no text; it was not touched")
     assert archive.read_bytes() == before
+
+
+def test_what_the_command_writes_is_not_its_log(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.gla"
+    for given in (path, tmp_path / "." / "new.gla"):
+        done = run("merge", path, archive, "--log-file", given)
+        assert done.code == 2
+        assert done.error == f"--log-file {given}: the command line names this file for something else, too"
+        assert not path.exists()
 
 
 def test_a_file_that_cannot_be_opened(archive: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -59,6 +60,8 @@ def main() -> NoReturn:
     start_logging()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _hang_up)
     code: object
     try:
         code = cli.main(standalone_mode=False)
@@ -106,6 +109,15 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(BrokenPipeError):
         note(f"glancearchive: error: {message}", "red")
     return code
+
+
+def _hang_up(number: int, frame: object) -> None:
+    """The terminal is gone, an ssh connection with it: nothing more can be said there, and that shall end nothing."""
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a shell sends one, and the system another
+    _interrupt(number, frame)
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

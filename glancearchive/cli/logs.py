@@ -10,9 +10,11 @@ import logging
 import re
 import stat
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ def log_options(command: click.Command) -> click.Command:
     def logged(*arguments: Any, verbose: int, log_file: Path | None, **options: Any) -> Any:
         _say_more(verbose)
         if log_file is not None:
+            _refuse_other_files(log_file, options.values())
             _log_to(log_file)
         return run(*arguments, **options)
 
@@ -70,8 +73,7 @@ def _say_more(verbose: int) -> None:
 
 
 def _log_to(path: Path) -> None:
-    """Raises UsageError and LocalError."""
-    _refuse_other_files(path)
+    """Raises LocalError."""
     try:
         logging.getLogger().addHandler(LogFile(path))
     except OSError as error:
@@ -91,8 +93,11 @@ def _harmless(argument: str) -> str:
     return re.sub(r"\?.*", "?***", re.sub(r"//.*@", "//***@", argument)) if "://" in argument else argument
 
 
-def _refuse_other_files(path: Path) -> None:
-    """Raises UsageError when there is something at `path` that nobody wants lines of text appended to."""
+def _refuse_other_files(path: Path, others: Iterable[object]) -> None:
+    """Raises UsageError where nobody wants lines of text: in what the command is to read or write, in other files."""
+    for other in chain.from_iterable(other if isinstance(other, tuple) else (other,) for other in others):
+        if isinstance(other, Path) and other.absolute() == path.absolute():
+            raise UsageError(f"--log-file {path}: the command line names this file for something else, too")
     with suppress(OSError):  # told when it is opened
         if stat.S_ISREG(path.stat().st_mode):
             with path.open("rb") as file:

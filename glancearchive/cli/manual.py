@@ -14,7 +14,7 @@ _EXIT_STATUS = (
     ("1", "Done, but there are findings: look at the output."),
     ("2", "Wrong usage: nothing was done."),
     ("3", "Could not start, or could not go on."),
-    ("130", "Interrupted by SIGINT or SIGTERM. The same command goes on from there."),
+    ("130", "Interrupted by SIGINT, SIGTERM or SIGHUP. The same command goes on from there."),
 )
 _ENVIRONMENT = (
     ("OS_*", "Where SERVER is envvars: the cloud, as an openrc file sets it."),

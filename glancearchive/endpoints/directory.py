@@ -78,7 +78,7 @@ class DirectorySource:
             raise LocalError(f"{self._path}: cannot be listed: {error.strerror}") from None
         ids = {name for name in names if _ID.fullmatch(name)}
         if hidden := sum(name.startswith(".") for name in names):
-            log.warning("%s: %d hidden files or directories are left out", self._path, hidden)
+            log.warning("%s: hidden files or directories that are left out: %d", self._path, hidden)
         for name in names:
             if name in ids:
                 yield self._image(name)

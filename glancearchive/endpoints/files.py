@@ -80,7 +80,7 @@ class FileSource:
                 directories[:] = [name for name in sorted(directories) if self._enters(Path(parent, name))]
                 yield from ((Path(parent, name), False) for name in sorted(names) if not name.startswith("."))
             if hidden:
-                log.warning("%s: %d hidden files or directories are left out", path, hidden)
+                log.warning("%s: hidden files or directories that are left out: %d", path, hidden)
 
     def _enters(self, directory: Path) -> bool:
         """Whether images are looked for in a directory within one that was named; says why not."""

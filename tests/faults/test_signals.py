@@ -20,6 +20,7 @@ from tests.faults.wire import Wire
 from tests.faults.world import Region, assert_archive, assert_innocent, assert_loaded
 from tests.faults.zygote import Child, Zygote
 from tests.scripted_http import Reply, Request, ScriptedHttp
+from tests.terminal import Terminal
 
 STEPS: dict[str, Any] = {"interval": 0.02, "frame": 1 << 18, "wait": 0.2}
 
@@ -59,6 +60,38 @@ def test_an_interrupted_dump_commits_and_says_how_to_go_on(
     assert again.code == 0, again.stderr
     assert f"going on with {part}, which an earlier run has begun" in again.stderr
     assert slow.received - before < sum(map(len, region.data.values())) - (1 << 20)
+    assert_archive(path, region)
+
+
+def test_a_dump_whose_terminal_has_gone_commits(zygote: Zygote, region: Region, slow: Wire, tmp_path: Path) -> None:
+    path, part, log = tmp_path / "a.gla", tmp_path / "a.gla.part", tmp_path / "log"
+    with Terminal("dump", slow.url, path, "--jobs", "1", "--log-file", log) as terminal:
+        terminal.until(lambda text: size_of(part) > 1 << 20 and "%" in text)
+        slow.rate = 1e5
+        terminal.hang_up()
+        assert terminal.process.wait(60) == 130
+    text = log.read_text(encoding="utf-8")
+    assert f"what was committed is in {part}; the same command goes on from there" in text
+    assert "Traceback" not in text
+    slow.rate = 0
+    before = slow.received
+    again = zygote.run("dump", slow.url, path)
+    assert again.code == 0, again.stderr
+    assert slow.received - before < sum(map(len, region.data.values())) - (1 << 19)
+    assert_archive(path, region)
+
+
+def test_under_nohup_a_dump_goes_on(zygote: Zygote, region: Region, slow: Wire, tmp_path: Path) -> None:
+    path, part = tmp_path / "a.gla", tmp_path / "a.gla.part"
+    program = ["nohup", *command("dump", slow.url, path)]
+    with subprocess.Popen(program, env=environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not size_of(part):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGHUP)
+        slow.rate = 0
+        _, messages = process.communicate(timeout=60)
+    assert process.returncode == 0, messages
     assert_archive(path, region)
 
 
