@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,41 @@ def test_it_starts_no_threads_and_leaves_collecting_garbage_on(command: str, wit
     env = {name: value for name, value in environ().items() if name != "OPENBLAS_NUM_THREADS"}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == [f"1 {with_numpy} True True"], done.stderr
+
+
+_ARENAS = """
+import ctypes, os, sys, threading
+
+def look(code):
+    threads = [threading.Thread(target=lambda: held.append(bytearray(200_000))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    file = ctypes.c_void_p(libc.fopen(sys.argv[-1].encode(), b"w"))
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    end(code)
+
+held = []
+end, os._exit = os._exit, look
+if sys.argv[1] == "program":
+    from glancearchive.__main__ import main
+    sys.argv[1:] = ["completion", "--help", sys.argv[-1]]
+    main()
+look(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="this is not the allocator of glibc")
+def test_all_threads_take_memory_from_one_place(tmp_path: Path) -> None:
+    arenas = {}
+    for which in ("program", "python"):
+        file = tmp_path / which
+        arguments = [sys.executable, "-c", _ARENAS, which, str(file)]
+        done = subprocess.run(arguments, env=environ(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        arenas[which] = file.read_text(encoding="ascii").count("<heap nr=")
+    assert arenas["program"] == 1 < arenas["python"]

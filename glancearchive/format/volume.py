@@ -33,6 +33,7 @@ from glancearchive.format.header import (
 from glancearchive.format.mapped import mapped
 
 _SEARCH_STEP = 1 << 20
+_MOST_REUSED = 5 << 20  # bytes: a stored frame of 4 MiB, however little it compressed
 _reused = threading.local()
 
 
@@ -104,7 +105,9 @@ class Volume:
         # One buffer for each thread, used again: to have the kernel make pages for a new one takes as long as reading.
         buffer: bytearray | None = getattr(_reused, "buffer", None)
         if buffer is None or len(buffer) < header.stored_size:
-            buffer = _reused.buffer = bytearray(header.stored_size)
+            buffer = bytearray(header.stored_size)
+            if len(buffer) <= _MOST_REUSED:
+                _reused.buffer = buffer
         data = memoryview(buffer)[: header.stored_size]
         try:
             count = self._read_into(data, begin)
