@@ -378,13 +378,16 @@ def test_images_that_are_half_loaded_there_are_told(tmp_path: Path) -> None:
             server.on("GET", server.data_path(image), Reply(200, DATA))
         server.on("GET", "/v2/images", Reply.json({"images": images}))
         done = run("dump", server.url, tmp_path / "x.gla", "--json")
+        again = run("dump", server.url, tmp_path / "x.gla", "--json")
         server.on("GET", "/v2/images", Reply.json({"images": images[2:3]}))
         alone = run("dump", server.url, tmp_path / "y.gla", "--json")
     found = {name: done.images[image_id] for name, image_id in ids.items()}
     assert [found[name]["action"] for name in ids] == ["copied", "copied", "no-data", "copied"]
     assert [bool(re.search("was not finished", found[name]["reason"])) for name in ids] == [True, True, True, False]
     assert f"instead of sha512:{'ab' * 64}" in found["wrong"]["reason"]
-    assert (done.code, alone.code) == (1, 1)
+    assert (done.code, again.code, alone.code) == (1, 1, 1)
+    told = {image_id: image["reason"] for image_id, image in again.images.items()}
+    assert {ids[name]: found[name]["reason"] for name in ("right", "wrong", "queued")} == told
 
 
 @pytest.mark.parametrize("listens", [False, True], ids=["nobody", "a Glance"])

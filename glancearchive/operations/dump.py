@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from glancearchive.endpoints.archive_target import ArchiveTarget
+from glancearchive.endpoints.archive_target import ArchiveTarget, doubted
 from glancearchive.endpoints.diskfile import LABEL
 from glancearchive.errors import FormatError, LocalError, UsageError, VolumeError
 from glancearchive.format.archived import ArchivedImage
@@ -242,9 +242,11 @@ def _give_back(path: Path) -> None:
 
 def _finding(image: ArchivedImage) -> Outcome | None:
     """What the run that finished the archive had to say of `image`, if that is to be looked at."""
-    if image.status in (COMPLETE, NO_DATA):
-        return None
-    return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
+    if image.status not in (COMPLETE, NO_DATA):
+        return Outcome(image.id, image.name, Action.FAILED, image.reason or image.status)
+    action = Action.PRESENT if image.status == COMPLETE else Action.NO_DATA
+    outcome = doubted(Outcome(image.id, image.name, action, image.reason), Image(image.metadata))
+    return outcome if outcome.doubtful else None
 
 
 def _not_there(archive: Archive) -> FormatError | None:
