@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import glancearchive
-from glancearchive.cli.dump import dump as dump_command
+from glancearchive.cli import cli
 from glancearchive.cli.volumes import Directories
 from glancearchive.endpoints.archive_source import DEFINITIONS, ArchiveSource
 from glancearchive.endpoints.archive_target import recorded
@@ -398,8 +398,8 @@ def test_recovery_data_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.M
         raise LocalError("no room for recovery data")
 
     monkeypatch.setattr("glancearchive.cli.recovery.run_protect", fail)
-    asked = [str(image), str(tmp_path / "a.gla"), "--recovery", "5%", "--json"]
-    done = CliRunner().invoke(dump_command, asked, standalone_mode=False)
+    asked = ["dump", str(image), str(tmp_path / "a.gla"), "--recovery", "5%", "--json"]
+    done = CliRunner().invoke(cli, asked, standalone_mode=False)
     assert done.return_value == 1
     document = json.loads(done.stdout)
     assert document["ok"] is False
@@ -408,9 +408,9 @@ def test_recovery_data_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.M
     assert len(document["root_digest"]) == 64
     before = contents(tmp_path)
     monkeypatch.setattr(sys.modules["glancearchive.cli.dump"].ReadBacks, "well", False)
-    document = json.loads(CliRunner().invoke(dump_command, asked, standalone_mode=False).stdout)
+    document = json.loads(CliRunner().invoke(cli, asked, standalone_mode=False).stdout)
     assert document["faults"] == ["no recovery data were made, for the medium does not hold what was written"]
-    monkeypatch.setattr(sys.modules["glancearchive.cli.dump"], "find_program", fail)  # the package has the command
-    done = CliRunner().invoke(dump_command, [str(image), str(tmp_path / "b.gla"), "--recovery", "5%"])
+    monkeypatch.setattr(sys.modules["glancearchive.cli.dump"], "find_program", fail)
+    done = CliRunner().invoke(cli, ["dump", str(image), str(tmp_path / "b.gla"), "--recovery", "5%"])
     assert isinstance(done.exception, LocalError)
     assert contents(tmp_path) == before
