@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 import glancearchive
-from glancearchive.cli.inspect import archive_argument, json_option, tell_faults, with_option
 from glancearchive.cli.output import emit_json, size_text, tell
+from glancearchive.cli.reading import archive_argument, json_option, tell_faults, with_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.errors import UsageError
 

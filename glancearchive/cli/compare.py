@@ -15,10 +15,10 @@ from glancearchive.cli.definitions import (
     namespaces_of,
     tell_definitions,
 )
-from glancearchive.cli.inspect import json_option, quiet_option, with_option
 from glancearchive.cli.output import emit_json, note, printable, tell
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import json_option, quiet_option, with_option
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
 from glancearchive.endpoints.location import Kind as PlaceKind

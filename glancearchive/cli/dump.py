@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
+from glancearchive.cli.answer import answer_need, for_option
 from glancearchive.cli.catalog import opened_base
 from glancearchive.cli.definitions import described, metadefs_option
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option
-from glancearchive.cli.need import answer_need, for_option
 from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.parameters import Bytes, Place
 from glancearchive.cli.progress import showing_progress
 from glancearchive.cli.readback import ReadBacks, read_back_option
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option
 from glancearchive.cli.recovery import protecting_dump, protection_document, recovery_option, tell_protection
 from glancearchive.cli.select import dry_run_option, not_found, select_options, tell_choice
 from glancearchive.cli.transfers import prepared, server_options

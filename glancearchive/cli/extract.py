@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 import glancearchive
-from glancearchive.cli.inspect import archive_argument, choose, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.output import emit_json, note, size_text
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, choose, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.errors import ExistsError, FormatError, LocalError, UsageError
 from glancearchive.format.archived import ArchivedImage

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, id_map_out_option
-from glancearchive.cli.inspect import json_option, quiet_option
 from glancearchive.cli.origins import Origin
 from glancearchive.cli.output import note
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import json_option, quiet_option
 from glancearchive.cli.select import dry_run_option, select_options
 from glancearchive.cli.transfers import glance, server_options
 from glancearchive.endpoints.location import locate, require_server

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, id_map_out_option
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.origins import opened_origin
 from glancearchive.cli.parameters import Place
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.select import dry_run_option, select_options
 from glancearchive.cli.transfers import glance, server_options
 from glancearchive.endpoints.location import require_order

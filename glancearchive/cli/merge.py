@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from glancearchive.cli.inspect import json_option, quiet_option
 from glancearchive.cli.outcomes import conclude, told
 from glancearchive.cli.output import note
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import json_option, quiet_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.cli.tally import Tally
 from glancearchive.cli.volumes import check_out

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import glancearchive
-from glancearchive.cli.inspect import tell_faults
 from glancearchive.cli.output import note
+from glancearchive.cli.reading import tell_faults
 from glancearchive.errors import UsageError
 from glancearchive.format.volumes import has_volumes
 from glancearchive.operations.select import Selection

@@ -9,12 +9,12 @@ import click
 
 from glancearchive.cli.arrival import Wishes, arrival_options, brought_images, tell_outlook
 from glancearchive.cli.definitions import definitions_document
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.origins import opened_origin
 from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note, size_text, tell, time_text
 from glancearchive.cli.parameters import Place, Rate
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.select import not_found, select_options
 from glancearchive.cli.transfers import access_options, glance
 from glancearchive.endpoints.location import require_order

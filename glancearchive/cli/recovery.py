@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from glancearchive.cli.assessment import assessment_document, tell_assessment
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.output import emit_json, note, size_text, tell
 from glancearchive.cli.parameters import Recovery
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.errors import LocalError, UsageError
 from glancearchive.operations.protect import Protection, is_outdated

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 import glancearchive
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.cli.volumes import check_out, volume_options
 from glancearchive.format.places import Split

@@ -9,10 +9,10 @@ import click
 
 import glancearchive
 from glancearchive.cli.damage import unknown_images
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.outcomes import conclude
 from glancearchive.cli.output import note, tell
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, tell_faults, with_option
 from glancearchive.cli.select import dry_run_option
 from glancearchive.cli.volumes import check_out
 from glancearchive.errors import UsageError

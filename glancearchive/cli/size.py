@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from glancearchive.cli.inspect import json_option, with_option
 from glancearchive.cli.output import emit_json, note, printable, size_text
 from glancearchive.cli.parameters import Bytes, Place
+from glancearchive.cli.reading import json_option, with_option
 from glancearchive.cli.select import not_found, select_options, tell_choice
 from glancearchive.cli.transfers import access_options
 from glancearchive.endpoints.archive_source import ArchiveSource

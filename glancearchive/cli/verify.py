@@ -11,10 +11,10 @@ import click
 import glancearchive
 from glancearchive.cli.assessment import assessing, assessment_document, hint_at_repair, tell_assessment
 from glancearchive.cli.damage import cache_word, damage_documents, tell_cache, tell_damage, unknown_images
-from glancearchive.cli.inspect import archive_argument, json_option, quiet_option, with_option
 from glancearchive.cli.need import need_option, tell_need
 from glancearchive.cli.output import emit_json, note, tell
 from glancearchive.cli.progress import showing_progress
+from glancearchive.cli.reading import archive_argument, json_option, quiet_option, with_option
 from glancearchive.errors import ArchiveError, FormatError, LocalError, MissingError, StrangerError, UsageError
 from glancearchive.format.pagecache import drop
 from glancearchive.format.verifier import Damage, Depth, Report
