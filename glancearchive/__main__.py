@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import signal
+import sys
 from contextlib import suppress
 from types import FrameType
 
@@ -45,16 +45,21 @@ def _reserve_standard_streams() -> None:
 def _allocate_from_one_arena() -> None:
     """Have all threads take memory from one place, where this is the allocator of glibc.
 
-    Each would have its own, and a frame of 16 MiB that one has given back be of no use to the others: that came to a
-    fifth of all memory. To wait for each other costs nothing that can be measured, for buffers are large.
+    Otherwise each thread has its own, and what one has given back is of no use to the others: with frames of 16 MiB
+    that came to a fifth of all memory. To wait for each other costs nothing that could be measured.
     """
-    with suppress(AttributeError, OSError):  # another allocator; no such library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    if sys.platform == "linux":
+        with suppress(ImportError, AttributeError, OSError):  # no such module; another allocator
+            import ctypes
+
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    os.write(2, b"glancearchive: error: interrupted\n")
-    os._exit(130)
+    try:
+        os.write(2, b"glancearchive: error: interrupted\n")
+    finally:
+        os._exit(130)
 
 
 if __name__ == "__main__":

@@ -154,13 +154,16 @@ def test_what_is_no_text_is_not_touched(archive: Path) -> None:
     assert archive.read_bytes() == before
 
 
-def test_what_the_command_writes_is_not_its_log(archive: Path, tmp_path: Path) -> None:
-    path = tmp_path / "new.gla"
-    for given in (path, tmp_path / "." / "new.gla"):
-        done = run("merge", path, archive, "--log-file", given)
-        assert done.code == 2
-        assert done.error == f"--log-file {given}: the command line names this file for something else, too"
-        assert not path.exists()
+@pytest.mark.parametrize("given", ["new.gla", "sub/../new.gla", "new.gla.part", "link/new.gla", "text.img"])
+def test_what_the_command_names_otherwise_is_not_its_log(given: str, tmp_path: Path) -> None:
+    (tmp_path / "text.img").write_text("an image\n", encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    done = run("dump", "text.img", "new.gla", "--log-file", given, cwd=tmp_path)
+    assert done.code == 2
+    assert done.error == f"--log-file {given}: the command line names this file for something else, too"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "sub", "text.img"]
+    assert (tmp_path / "text.img").read_text(encoding="utf-8") == "an image\n"
 
 
 def test_a_file_that_cannot_be_opened(archive: Path) -> None:

@@ -31,6 +31,19 @@ def test_it_starts_no_threads_and_leaves_collecting_garbage_on(command: str, wit
     assert done.stdout.splitlines()[-1:] == [f"1 {with_numpy} True True"], done.stderr
 
 
+def test_a_system_without_hang_ups_will_do(tmp_path: Path) -> None:
+    program = "import signal\ndel signal.SIGHUP\nfrom glancearchive.__main__ import main\nmain()"
+    arguments = [sys.executable, "-c", program, "list", str(tmp_path / "none.gla")]
+    done = subprocess.run(arguments, env=environ(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+
+
+def test_an_error_that_cannot_be_told_still_has_its_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        arguments = [sys.executable, "-m", "glancearchive", "list", str(tmp_path / "none.gla")]
+        assert subprocess.run(arguments, env=environ(), stderr=full, check=False).returncode == 3
+
+
 _ARENAS = """
 import ctypes, os, sys, threading
 

@@ -359,6 +359,22 @@ def test_an_interruption_ends_the_question(
     assert_holds(files, *([other] if full else [other, small]))
 
 
+@pytest.mark.parametrize("options", [["-q"], []])
+def test_nobody_can_answer_any_more(options: list[str], files: Path, small: Path, tmp_path: Path) -> None:
+    """The terminal is gone: an interruption, or the answer that there is no other medium, whichever is seen first."""
+    log = tmp_path / "log"
+    with Terminal("dump", files, "a.gla", "--spread", small, "--log-file", log, *options, columns=200) as terminal:
+        terminal.until(lambda text: "Directory on the next medium" in text)
+        terminal.hang_up()
+        code = terminal.process.wait(60)
+    text = log.read_text(encoding="utf-8")
+    assert (code in (3, 130), "Traceback" in text, f"ended with exit code {code}" in text) == (True, False, True), text
+    other = tmp_path / "other"
+    other.mkdir()
+    assert run("dump", files, "a.gla", "--spread", f"{small},{other}").code == 0
+    assert_holds(files, other, small)
+
+
 def test_somebody_gives_up(files: Path, small: Path, tmp_path: Path) -> None:
     with Terminal("dump", files, "a.gla", "--spread", small, "-q", columns=200) as terminal:
         terminal.until(lambda text: "Directory on the next medium" in text)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import stat
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,9 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from glancearchive.cli.commands import Commands
+from glancearchive.cli.interruption import heed_signals
 from glancearchive.cli.logs import log_end, start_logging
-from glancearchive.cli.output import SAID, leave_display, note
-from glancearchive.cli.question import give_up_questions
+from glancearchive.cli.output import SAID, note
 from glancearchive.cli.stdout import whole
 from glancearchive.errors import GlanceArchiveError
 from glancearchive.version import __version__
@@ -58,10 +56,7 @@ def main() -> NoReturn:
     sys.stdout = whole(sys.stdout, 1)
     sys.stderr = whole(sys.stderr, 2) if sys.stderr else Path(os.devnull).open("w")  # noqa: SIM115
     start_logging()
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        signal.signal(signal.SIGHUP, _hang_up)
+    heed_signals()
     code: object
     try:
         code = cli.main(standalone_mode=False)
@@ -106,28 +101,6 @@ def _command() -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         note(f"glancearchive: error: {message}", "red")
     return code
-
-
-def _hang_up(number: int, frame: object) -> None:
-    """The terminal is gone, an ssh connection with it: nothing more can be said there, and that shall end nothing."""
-    for descriptor in (1, 2):
-        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a shell sends one, and the system another
-    _interrupt(number, frame)
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    """The first time, end in good order: what was taken so far is committed. The second time, at once."""
-    signal.signal(signal.SIGINT, _leave)
-    signal.signal(signal.SIGTERM, _leave)
-    give_up_questions()
-    raise KeyboardInterrupt
-
-
-def _leave(_signal: int, _frame: object) -> None:
-    leave_display()
-    os._exit(130)

@@ -65,11 +65,13 @@ class Commands(MutableMapping[str, click.Command]):
 
 def _imported(module: str, name: str) -> click.Command:
     """The command, imported without looking for garbage; what was imported stays to the end and is never looked at."""
+    collecting = gc.isenabled()
     gc.disable()
     try:
         command = getattr(import_module(f"glancearchive.cli.{module}"), name)
         gc.freeze()
     finally:
-        gc.enable()
+        if collecting:
+            gc.enable()
     assert isinstance(command, click.Command)
     return command

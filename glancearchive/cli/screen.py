@@ -100,8 +100,9 @@ class Screen:
             yield
         finally:
             with self._lock:
-                self._live = self._new_live()  # the old one would wipe out as many lines as it had
-                self._live.start()
+                live = self._new_live()  # the old one would wipe out as many lines as it had
+                live.start()
+                self._live = live
                 self._console.show_cursor(True)
                 self._paused = False
 

@@ -7,6 +7,7 @@ when the pipe is full.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class _Whole(io.RawIOBase):
-    """Writes all that it is given to a descriptor, however long that takes, or raises OSError."""
+    """Writes all that it is given to a descriptor, however long that takes, or raises OSError.
+
+    A terminal may be gone while the command goes on without it: from then on nothing is written, and that is no error.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._terminal = os.isatty(descriptor)
 
     def writable(self) -> bool:
         return True
@@ -38,6 +43,10 @@ class _Whole(io.RawIOBase):
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
+            except OSError as error:
+                if error.errno != errno.EIO or not self._terminal:
+                    raise
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
         return memoryview(data).nbytes
 
 

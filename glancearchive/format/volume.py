@@ -33,7 +33,7 @@ from glancearchive.format.header import (
 from glancearchive.format.mapped import mapped
 
 _SEARCH_STEP = 1 << 20
-_MOST_REUSED = 5 << 20  # bytes: a stored frame of 4 MiB, however little it compressed
+_MOST_REUSED = 5 << 20  # bytes; enough for a frame of 4 MiB that did not compress
 _reused = threading.local()
 
 

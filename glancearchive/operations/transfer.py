@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from glancearchive.errors import InterruptedTransferError
 from glancearchive.image import Action, Image, Later, Outcome, Progress, Source, Target
 
+_LOOK = 0.5  # seconds
 _GRACE = 3.0  # seconds for images under way, once the end was asked for; a silent server may hold them for minutes
 
 log = logging.getLogger("glancearchive")
@@ -65,7 +66,8 @@ def transfer(
 
     def ended() -> Iterator[Outcome]:
         """The outcomes of those that end next."""
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        # A signal does not always wake whoever waits without a limit, when another one came a moment before.
+        for future in wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done:
             image = running.pop(future)
             try:
                 yield future.result()

@@ -81,6 +81,46 @@ def test_a_dump_whose_terminal_has_gone_commits(zygote: Zygote, region: Region, 
     assert_archive(path, region)
 
 
+@pytest.mark.parametrize("gap", [0, 0.001, 0.02, 0.1])
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)])
+def test_who_ends_a_session_may_send_two_signals(
+    numbers: tuple[int, int], gap: float, zygote: Zygote, region: Region, slow: Wire, tmp_path: Path
+) -> None:
+    """The order in which they are seen is not that in which they were sent: only the kind of the second one counts."""
+    path, part = tmp_path / "a.gla", tmp_path / "a.gla.part"
+    slow.rate = 2e6
+    child = zygote.start("dump", slow.url, path, "--jobs", "1", interval=3600.0, frame=1 << 18)
+    until(child, lambda: size_of(part) > 5 << 18)
+    slow.rate = 1e5
+    child.signal(numbers[0])
+    time.sleep(gap)
+    child.signal(numbers[1])
+    done = child.wait()
+    assert done is not None
+    assert (done.code, done.stdout, done.error) == (130, b"", "interrupted")
+    assert f"what was committed is in {part}; the same command goes on from there" in done.stderr
+    slow.rate = 0
+    assert zygote.run("dump", slow.url, path).code == 0
+    assert_archive(path, region)
+
+
+@pytest.mark.parametrize("options", [[], ["--quiet"]])
+def test_a_dump_goes_on_without_its_terminal(options: list[str], region: Region, slow: Wire, tmp_path: Path) -> None:
+    """As after ``disown -h``: no signal says that the terminal is gone."""
+    path, log = tmp_path / "a.gla", tmp_path / "log"
+    arguments = command("dump", slow.url, path, "--log-file", log, *options)
+    with Terminal(program=["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *arguments]) as terminal:
+        while size_of(tmp_path / "a.gla.part") < 1 << 20:
+            time.sleep(0.005)
+        terminal.hang_up()
+        slow.rate = 0
+        assert terminal.process.wait(60) == 0
+    text = log.read_text(encoding="utf-8")
+    assert "ended with exit code 0" in text
+    assert "Traceback" not in text
+    assert_archive(path, region)
+
+
 def test_under_nohup_a_dump_goes_on(zygote: Zygote, region: Region, slow: Wire, tmp_path: Path) -> None:
     path, part = tmp_path / "a.gla", tmp_path / "a.gla.part"
     program = ["nohup", *command("dump", slow.url, path)]
