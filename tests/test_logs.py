@@ -166,6 +166,12 @@ def test_what_the_command_names_otherwise_is_not_its_log(given: str, tmp_path: P
     assert (tmp_path / "text.img").read_text(encoding="utf-8") == "an image\n"
 
 
+def test_a_log_may_be_called_as_an_image_is(archive: Path, tmp_path: Path) -> None:
+    assert run("show", archive, "small", "--log-file", "small", cwd=tmp_path).error == (
+        "no image 'small' in the archive (see: glancearchive list)"
+    )
+
+
 def test_a_file_that_cannot_be_opened(archive: Path) -> None:
     for path, why in (
         (archive.parent, "Is a directory"),

@@ -38,10 +38,11 @@ def test_a_system_without_hang_ups_will_do(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
 
 
-def test_an_error_that_cannot_be_told_still_has_its_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [(["list", "none.gla"], 3), (["list", "--none"], 2), (["show"], 2)])
+def test_an_error_that_cannot_be_told_still_has_its_code(arguments: list[str], code: int, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "glancearchive", *arguments]
     with Path("/dev/full").open("wb") as full:
-        arguments = [sys.executable, "-m", "glancearchive", "list", str(tmp_path / "none.gla")]
-        assert subprocess.run(arguments, env=environ(), stderr=full, check=False).returncode == 3
+        assert subprocess.run(program, env=environ(), cwd=tmp_path, stderr=full, check=False).returncode == code
 
 
 _ARENAS = """

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import glancearchive
-from tests.command import Done, contents, run, unchanged
+from tests.command import Done, command, contents, run, unchanged
 from tests.faults.media import exfat
 from tests.terminal import Terminal
 
@@ -373,6 +373,23 @@ def test_nobody_can_answer_any_more(options: list[str], files: Path, small: Path
     other.mkdir()
     assert run("dump", files, "a.gla", "--spread", f"{small},{other}").code == 0
     assert_holds(files, other, small)
+
+
+def test_a_question_without_a_terminal_is_answered_with_none(files: Path, small: Path, tmp_path: Path) -> None:
+    """As after ``disown -h``, by the main thread: what is said is what would be said to somebody who gives up."""
+    log = tmp_path / "log"
+    with contextlib.suppress(OSError):
+        (small / "full").write_bytes(bytes(12 << 20))
+    arguments = command("dump", files, "a.gla", "--spread", small, "--log-file", log)
+    program = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *arguments]
+    with Terminal(program=program, columns=200) as terminal:
+        terminal.until(lambda text: "Directory on the next medium" in text)
+        terminal.hang_up()
+        assert terminal.process.wait(60) == 3
+    text = log.read_text(encoding="utf-8")
+    assert "the same command goes on" in text
+    assert "standard output" not in text
+    assert "Traceback" not in text
 
 
 def test_somebody_gives_up(files: Path, small: Path, tmp_path: Path) -> None:

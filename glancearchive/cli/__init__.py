@@ -65,10 +65,11 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
     except click.UsageError as error:
-        error.show()
-        if error.ctx is None:  # then click says nothing of help
-            click.echo(f"Try '{_command()} --help' for help.", err=True)
         code = 2
+        with contextlib.suppress(OSError):
+            error.show()
+            if error.ctx is None:  # then click says nothing of help
+                click.echo(f"Try '{_command()} --help' for help.", err=True)
     except click.ClickException as error:
         code = _fail(error.format_message(), 2)
     except GlanceArchiveError as error:

@@ -96,12 +96,15 @@ def _harmless(argument: str) -> str:
 def _refuse_other_files(path: Path, others: Iterable[object]) -> None:
     """Raises UsageError where nobody wants lines of text: in what the command is to read or write, in other files."""
     own = Path(os.path.realpath(path))
-    if own.exists() and not own.is_file():  # a terminal, as /dev/stderr may be
-        return
+    with suppress(OSError):  # told when it is opened
+        if own.exists() and not own.is_file():  # a terminal, as /dev/stderr may be
+            return
     for other in chain.from_iterable(other if isinstance(other, tuple) else (other,) for other in others):
-        if isinstance(other, str | Path) and str(own) in map(os.path.realpath, (other, f"{other}.part")):
+        # What is no `Path` may be a file, or else the name of an image or a cloud.
+        named = isinstance(other, Path) or (isinstance(other, str) and os.path.isfile(other))  # noqa: PTH113  # any text
+        if named and str(own) in map(os.path.realpath, (str(other), f"{other}.part")):
             raise UsageError(f"--log-file {path}: the command line names this file for something else, too")
-    with suppress(OSError), own.open("rb") as file:  # told when it is opened
+    with suppress(OSError), own.open("rb") as file:
         if b"\0" in file.read(_LOOK):
             raise UsageError(f"--log-file {path}: exists, and is no text; it was not touched")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -30,6 +31,10 @@ def ask(question: str) -> str:
         print(f"{printable(question)}: ", end="", file=sys.stderr, flush=True)  # noqa: T201  # no line yet
         try:
             return os.fsdecode(_line()).strip()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return ""  # the terminal is gone
         except KeyboardInterrupt:
             print(file=sys.stderr)  # noqa: T201  # what follows begins on a line of its own
             raise

@@ -111,7 +111,9 @@ def test_a_dump_goes_on_without_its_terminal(options: list[str], region: Region,
     arguments = command("dump", slow.url, path, "--log-file", log, *options)
     with Terminal(program=["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *arguments]) as terminal:
         while size_of(tmp_path / "a.gla.part") < 1 << 20:
+            assert terminal.process.poll() is None
             time.sleep(0.005)
+        slow.rate = 1e5
         terminal.hang_up()
         slow.rate = 0
         assert terminal.process.wait(60) == 0
