@@ -86,7 +86,8 @@ def need_of(*paths: Path) -> NeedList:
 
 def answer(source: Path, need: NeedList, path: Path) -> dict[str, Action]:
     with glancearchive.open(source) as archive:
-        result = patch(ArchiveSource(archive), path, need, progress=Counter(), chooses=lambda _metadata: True)
+        # One image at a time: which blocks are in which frame has to be the same each time.
+        result = patch(ArchiveSource(archive), path, need, progress=Counter(), chooses=lambda _metadata: True, jobs=1)
         return {outcome.id: outcome.action for outcome in result.outcomes}
 
 
